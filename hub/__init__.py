@@ -1,0 +1,1 @@
+"""The integration hub of the National Sex Offenders Register."""

@@ -1,0 +1,172 @@
+"""One worker process, put together: the only place that knows every room."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import partial
+
+import uvloop
+from grpc_health.v1 import health
+from opentelemetry import metrics
+
+from hub import telemetry
+from hub.audit.writer import AuditWriter
+from hub.config import HubSettings
+from hub.domain.disclosure import DisclosurePolicy
+from hub.domain.errors import Refused
+from hub.feed.tail import Tail
+from hub.lookup.index import LookupIndex
+from hub.service.federation import Federation
+from hub.service.lookup import Lookup
+from hub.service.monitoring import Monitoring
+from hub.service.nodes import NodeDirectory
+from hub.service.registry import Registry
+from hub.store.database import PostgresDatabase
+from hub.store.feed import FeedStore
+from hub.store.vault import Keyring, Vault
+from hub.transport.contract import method_policies
+from hub.transport.identity import Identifier
+from hub.transport.pipeline import Pipeline
+from hub.transport.server import OPEN_SERVICES, Tls, UseCases, build_server, set_serving
+
+log = logging.getLogger(__name__)
+
+_REFRESH_SECONDS = 0.5
+_GRACE_SECONDS = 5
+
+
+def utc_now() -> datetime:
+    """The current time."""
+    return datetime.now(UTC)
+
+
+def run_worker(settings: HubSettings, address: str, on_ready: Callable[[], None]) -> None:
+    """Serves until SIGTERM, SIGINT or the end of the parent process.
+
+    Args:
+        address: HOST:PORT, shared with the other workers.
+        on_ready: is called once, when the worker has the register in memory.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s worker=%(process)d %(message)s")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_Worker(settings, address).serve(on_ready))
+
+
+class _Worker:
+    def __init__(self, settings: HubSettings, address: str) -> None:
+        vault = Vault(Keyring.load(settings.keyring.read_text()))
+        self._settings = settings
+        self._database = PostgresDatabase(settings.dsn.get_secret_value(), vault, settings.database_pool)
+        telemetry.start(self._database.engine.sync_engine)
+        self._index = LookupIndex()
+        self._tail = Tail(FeedStore(self._database, vault), self._index.apply)
+        self._audit = AuditWriter(self._database)
+        self._directory = NodeDirectory(self._database)
+        self._health = health.aio.HealthServicer()
+        meter = metrics.get_meter("nsor.hub")
+        meter.create_observable_gauge("nsor.feed.age", [self._observe_age], "s", "Age of this worker's data.")
+        use_cases = UseCases(
+            registry=Registry(self._database, self._audit, utc_now),
+            lookup=Lookup(
+                self._index,
+                self._tail,
+                vault.index,
+                self._audit,
+                utc_now,
+                policy=DisclosurePolicy(settings.disclosure, settings.disclose_under_appeal),
+                freshness_bound=settings.freshness_bound,
+            ),
+            federation=Federation(self._database, self._tail, self._audit, utc_now),
+            monitoring=Monitoring(self._database, self._audit, utc_now),
+        )
+        identifier = Identifier(self._directory, settings.trust_domain, utc_now)
+        pipeline = Pipeline(method_policies(), identifier, self._audit, utc_now, OPEN_SERVICES)
+        tls = Tls(settings.tls_certificate, settings.tls_key, settings.client_ca)
+        # grpc.aio binds a server to the running loop, so it is made in `serve`.
+        self._build_server = partial(
+            build_server,
+            address,
+            tls,
+            pipeline,
+            use_cases,
+            self._health,
+            utc_now,
+            with_reflection=settings.reflection,
+        )
+
+    async def serve(self, on_ready: Callable[[], None]) -> None:
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        await set_serving(self._health, False)
+        server = self._build_server()
+        # Before the register is loaded: callers are told why they get no answer instead of meeting a closed port.
+        await server.start()
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(work)
+                for work in (
+                    self._audit.run(),
+                    self._refresh_directory(),
+                    self._follow_feed(),
+                    self._report(on_ready),
+                    _watch_parent(stopping),
+                )
+            ]
+            await stopping.wait()
+            await set_serving(self._health, False)
+            await server.stop(_GRACE_SECONDS)
+            for task in tasks:
+                task.cancel()
+        # Now, while its loop still runs.
+        del server
+        await self._database.close()
+
+    async def _refresh_directory(self) -> None:
+        while True:
+            try:
+                await self._directory.refresh()
+            except Refused as refused:
+                log.warning("nodes could not be read: %s", refused.reason)
+            await asyncio.sleep(_REFRESH_SECONDS)
+
+    async def _follow_feed(self) -> None:
+        while True:
+            try:
+                await self._tail.start(self._index.load)
+                break
+            except Refused as refused:
+                log.warning("the register could not be loaded: %s", refused.reason)
+                await asyncio.sleep(1)
+        await self._tail.run()
+
+    async def _report(self, on_ready: Callable[[], None]) -> None:
+        """Keeps the health service true."""
+        was_ready = False
+        ever_ready = False
+        while True:
+            ready = self._directory.fresh and self._tail.age() <= self._settings.freshness_bound
+            if ready != was_ready:
+                await set_serving(self._health, ready)
+                log.info("serving: %s, records: %d", ready, len(self._index))
+            if ready and not ever_ready:
+                ever_ready = True
+                on_ready()
+            was_ready = ready
+            await asyncio.sleep(0.1)
+
+    def _observe_age(self, _: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
+        age = self._tail.age()
+        return [metrics.Observation(age)] if age < float("inf") else []
+
+
+async def _watch_parent(stopping: asyncio.Event) -> None:
+    """Ends the worker when its parent was killed, so that none is left behind."""
+    parent = os.getppid()
+    while os.getppid() == parent:  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(1)
+    stopping.set()
+    await asyncio.Event().wait()

@@ -1,0 +1,55 @@
+"""The hub's settings: from environment variables (`NSOR_…`) or a TOML file, the environment first."""
+
+import os
+import tomllib
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from hub.domain.disclosure import DisclosureMode
+
+
+class HubSettings(BaseSettings):
+    """Everything that an operator can set. Names in the environment: `NSOR_` and the name, in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="NSOR_", extra="forbid")
+
+    dsn: SecretStr = Field(description="PostgreSQL, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE.")
+    listen: str = Field(
+        "127.0.0.1:7443", pattern=r"^\S+:\d{1,5}$", description="HOST:PORT; port 0 takes any that is free."
+    )
+    workers: int = Field(2, ge=1, le=64, description="Worker processes on the one port.")
+    tls_certificate: Path = Field(description="The hub's certificate, with its chain, in PEM.")
+    tls_key: Path = Field(description="Private key of the hub's certificate, in PEM.")
+    client_ca: Path = Field(description="CA of the nodes' certificates, in PEM.")
+    keyring: Path = Field(description="File of the keys for personal data, as `nsor-hub keyring` makes it.")
+    trust_domain: str = Field("nsor.internal", description="SPIFFE trust domain of the federation.")
+    freshness_bound: float = Field(
+        5,
+        gt=0,
+        le=300,
+        description="Seconds after which data is stale, and checks end with OUTCOME_CANNOT_ANSWER.",
+    )
+    disclosure: DisclosureMode = Field(
+        DisclosureMode.HIT_WITH_NAME, description="What a hit tells the public: HIT_ONLY or HIT_WITH_NAME."
+    )
+    disclose_under_appeal: bool = Field(
+        False, description="Whether a conviction under appeal alone is a hit for the public. Assumed: no."
+    )
+    database_pool: int = Field(8, ge=2, le=100, description="Database connections of each worker at most.")
+    reflection: bool = Field(False, description="Whether gRPC reflection is on.")
+
+    @classmethod
+    def load(cls, file: Path | None) -> "HubSettings":
+        """Reads the settings.
+
+        Args:
+            file: TOML file, or None for the environment alone.
+
+        Raises:
+            pydantic.ValidationError: naming each setting that is missing or wrong.
+            tomllib.TOMLDecodeError: the file is not TOML.
+        """
+        values = tomllib.loads(file.read_text()) if file else {}
+        return cls(**{name: value for name, value in values.items() if f"NSOR_{name}".upper() not in os.environ})

@@ -1,0 +1,1 @@
+"""The register's rules: entities, transitions and policy, without input or output."""

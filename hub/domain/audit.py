@@ -1,0 +1,22 @@
+"""The trace that every access leaves."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from hub.domain.node import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One access: who did what to whom, and what was decided.
+
+    Attributes:
+        at: when, by the clock of the hub process.
+        subject: the record's id (16 octets) or the keyed hash of a CNIC (32 octets); None when there is no one subject.
+        decision: what was decided, in upper snake case: "ALLOWED", an outcome of a check, or the reason of a refusal.
+    """
+
+    at: datetime
+    caller: Caller
+    subject: bytes | None
+    decision: str

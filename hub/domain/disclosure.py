@@ -1,0 +1,74 @@
+"""Who may learn what about whom."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hub.domain.errors import Reason, Refused
+from hub.domain.node import Caller, Purpose, Role
+from hub.domain.offender import Finality
+
+
+class DisclosureMode(StrEnum):
+    """What a hit tells the public roles, set by NPB."""
+
+    HIT_ONLY = "HIT_ONLY"
+    HIT_WITH_NAME = "HIT_WITH_NAME"
+
+
+@dataclass(frozen=True, slots=True)
+class DisclosurePolicy:
+    """What the public roles are told.
+
+    Attributes:
+        mode: whether a hit names the person. The wording of the source names them.
+        under_appeal: whether a conviction under appeal alone makes a public hit. Assumed: it does not.
+    """
+
+    mode: DisclosureMode = DisclosureMode.HIT_WITH_NAME
+    under_appeal: bool = False
+
+    def is_hit(self, role: Role, finalities: Iterable[Finality]) -> bool:
+        """Whether a person with convictions of these finalities is a hit for a role. Set aside never is."""
+        hidden = {Finality.SET_ASIDE}
+        if role.public and not self.under_appeal:
+            hidden.add(Finality.UNDER_APPEAL)
+        return not hidden.issuperset(finalities)
+
+    def names_person(self, role: Role) -> bool:
+        """Whether a hit tells a role who it is."""
+        return not role.public or self.mode is DisclosureMode.HIT_WITH_NAME
+
+
+def require_owner(caller: Caller, owner: str) -> None:
+    """Lets only the owner of a record, or NPB, change it.
+
+    Raises:
+        Refused: NOT_OWNER.
+    """
+    if caller.node.id != owner and caller.node.role is not Role.NPB:
+        raise Refused(Reason.NOT_OWNER, "the record belongs to another node", metadata={"owner": f"nodes/{owner}"})
+
+
+def may_read(caller: Caller, owner: str) -> bool:
+    """Whether a caller may read the whole of a record.
+
+    The owner may. Anybody else needs an investigation with its FIR; NPB may also oversee.
+    """
+    if caller.node.id == owner:
+        return True
+    purpose = caller.officer.purpose if caller.officer else None
+    return purpose is Purpose.INVESTIGATION or (caller.node.role is Role.NPB and purpose is Purpose.OVERSIGHT)
+
+
+def require_read(caller: Caller, owner: str) -> None:
+    """Lets a caller read a record, see `may_read`.
+
+    Raises:
+        Refused: PURPOSE_NOT_ALLOWED.
+    """
+    if not may_read(caller, owner):
+        raise Refused(
+            Reason.PURPOSE_NOT_ALLOWED,
+            "records of other nodes are read for an investigation, with its FIR number",
+        )

@@ -1,0 +1,69 @@
+"""What the hub refuses, and why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Reason of a refusal: the names of `nsor.common.v1.ErrorReason`, where each is documented."""
+
+    INVALID_FIELD = "INVALID_FIELD"
+    MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
+    INVALID_PAGE_TOKEN = "INVALID_PAGE_TOKEN"
+    INVALID_REVISION = "INVALID_REVISION"
+    IDENTITY_NOT_RECOGNISED = "IDENTITY_NOT_RECOGNISED"
+    CERTIFICATE_EXPIRED = "CERTIFICATE_EXPIRED"
+    CERTIFICATE_NOT_ENROLLED = "CERTIFICATE_NOT_ENROLLED"
+    NODE_NOT_ACTIVE = "NODE_NOT_ACTIVE"
+    ROLE_NOT_ALLOWED = "ROLE_NOT_ALLOWED"
+    NOT_OWNER = "NOT_OWNER"
+    PURPOSE_NOT_ALLOWED = "PURPOSE_NOT_ALLOWED"
+    OFFENDER_NOT_FOUND = "OFFENDER_NOT_FOUND"
+    OFFENDER_ALREADY_EXISTS = "OFFENDER_ALREADY_EXISTS"
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    ETAG_MISMATCH = "ETAG_MISMATCH"
+    REVISION_EPOCH_CHANGED = "REVISION_EPOCH_CHANGED"
+    REVISION_NOT_REACHED = "REVISION_NOT_REACHED"
+    DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
+    HUB_UNAVAILABLE = "HUB_UNAVAILABLE"
+    INTERNAL = "INTERNAL"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A field that breaks a rule.
+
+    Attributes:
+        field: path from the request, for example "offender.person.cnic".
+        reason: the rule, in upper snake case, for example "UNKNOWN_DISTRICT".
+        description: what is wrong, in a sentence that begins after the field's name and quotes no value.
+    """
+
+    field: str
+    reason: str
+    description: str
+
+
+class Refused(Exception):
+    """The hub will not do what was asked. Neither message nor metadata may hold personal data."""
+
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        violations: Sequence[Violation] = (),
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.violations = tuple(violations)
+        self.metadata = dict(metadata or {})
+
+
+def invalid(*violations: Violation) -> Refused:
+    """A refusal that names the fields which break a rule."""
+    fields = ", ".join(v.field for v in violations)
+    return Refused(Reason.INVALID_FIELD, f"invalid: {fields}", violations=violations)

@@ -1,0 +1,55 @@
+"""The feed of changes: what was committed, in one order."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from hub.domain.notice import Notice
+from hub.domain.offender import Offender
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedOffender:
+    """A record at one version, with the blind index of its number (32 octets)."""
+
+    cnic_index: bytes
+    offender: Offender
+
+
+Change = IndexedOffender | Notice
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One transaction on the register.
+
+    Attributes:
+        seq: its place in the feed, from 1, without gaps.
+        write: id of the outbox row of the transaction.
+        committed_at: a time by which it was committed; never decreases along the feed.
+        changes: the records that it wrote, as it left them.
+    """
+
+    seq: int
+    write: int
+    committed_at: datetime
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far the feed is sequenced.
+
+    Attributes:
+        epoch: the register's epoch.
+        seq: number of the newest event; 0 before the first.
+        as_of: every transaction committed before this time, by the database's clock, has a number up to `seq`.
+        age: how long ago that is, by the same clock.
+        waiting: whether something is committed that has no number yet.
+    """
+
+    epoch: UUID
+    seq: int
+    as_of: datetime
+    age: timedelta
+    waiting: bool

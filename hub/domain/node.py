@@ -1,0 +1,87 @@
+"""The nodes of the federation, and a call by one of them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a node is. Names as in `nsor.common.v1.Role`, where each is documented."""
+
+    NADRA = "NADRA"
+    NPB = "NPB"
+    POLICE = "POLICE"
+    FIA = "FIA"
+    PRISONS = "PRISONS"
+    COURTS = "COURTS"
+    VETTING_AGENCY = "VETTING_AGENCY"
+    PUBLIC_GATEWAY = "PUBLIC_GATEWAY"
+
+    @property
+    def public(self) -> bool:
+        """Whether the role gets only what the disclosure policy grants the public."""
+        return self in (Role.VETTING_AGENCY, Role.PUBLIC_GATEWAY)
+
+
+class NodeState(StrEnum):
+    """Whether a node may call. Names as in `nsor.federation.v1.NodeState`."""
+
+    ACTIVE = "ACTIVE"
+    SUSPENDED = "SUSPENDED"
+    REVOKED = "REVOKED"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node of the federation.
+
+    Attributes:
+        id: for example "punjab-police"; stable, and part of the node's SPIFFE id.
+        jurisdiction: province or territory as the gazetteer spells it; empty for national bodies.
+        certificate_expires_at: end of the newest certificate; None before the first.
+    """
+
+    id: str
+    display_name: str
+    role: Role
+    jurisdiction: str
+    state: NodeState
+    created_at: datetime
+    certificate_expires_at: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """Resource name, for example "nodes/punjab-police"."""
+        return f"nodes/{self.id}"
+
+
+class Purpose(StrEnum):
+    """Why an officer calls. Names as in `nsor.common.v1.Purpose`."""
+
+    RECORD_MAINTENANCE = "RECORD_MAINTENANCE"
+    INVESTIGATION = "INVESTIGATION"
+    SUPERVISION = "SUPERVISION"
+    VETTING = "VETTING"
+    OVERSIGHT = "OVERSIGHT"
+
+
+@dataclass(frozen=True, slots=True)
+class Officer:
+    """The officer behind a call."""
+
+    id: str
+    purpose: Purpose
+    fir_number: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls: the node, proven by its certificate, and the officer whom it names.
+
+    Attributes:
+        method: full name of the RPC, for example "nsor.registry.v1.RegistryService/GetOffender".
+    """
+
+    node: Node
+    method: str
+    officer: Officer | None = None

@@ -1,0 +1,143 @@
+"""What the use cases need of the outside: implemented by `hub.store`, `hub.audit` and `hub.lookup`."""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from hub.domain.audit import AuditEntry
+from hub.domain.cnic import Cnic
+from hub.domain.node import Node
+from hub.domain.notice import Notice
+from hub.domain.offender import Offender
+from hub.domain.revision import Revision
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """What makes a retry recognisable.
+
+    Attributes:
+        id: the caller's request_id.
+        digest: SHA-256 over the method and the request; another request under the same id is refused.
+    """
+
+    id: UUID
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PastRequest:
+    """A mutation that a node made before under a request_id: what it wrote, and its revision."""
+
+    digest: bytes
+    record_id: UUID
+    version: int
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A mutation about to be committed: what was written, for which request, and its audit entry."""
+
+    record: Offender | Notice
+    request: RequestKey
+    audit: AuditEntry
+
+
+class Transaction(Protocol):
+    """One database transaction. Nothing of it stands unless the block that opened it ends well."""
+
+    async def past_requests(self, node_id: str, ids: Collection[UUID]) -> Mapping[UUID, PastRequest]:
+        """The mutations that a node made before under these request_ids."""
+        ...
+
+    async def insert_offenders(self, offenders: Sequence[Offender]) -> set[UUID]:
+        """Enters records; those whose CNIC is on the register already are left out. Gives the ids entered."""
+        ...
+
+    async def holders(self, cnics: Collection[Cnic]) -> Mapping[Cnic, Offender]:
+        """The records that stand under these numbers."""
+        ...
+
+    async def offenders_at(self, versions: Collection[tuple[UUID, int]]) -> Mapping[UUID, Offender]:
+        """Records as they were at these versions."""
+        ...
+
+    async def offender(self, offender_id: UUID, *, lock: bool = False) -> Offender | None:
+        """A record as it is now; `lock` keeps others from changing it until the transaction ends."""
+        ...
+
+    async def list_offenders(self, *, owner: str | None, before: UUID | None, limit: int) -> Sequence[Offender]:
+        """Records, newest first, older than `before`."""
+        ...
+
+    async def update_offender(self, offender: Offender) -> None:
+        """Writes the next version of a locked record."""
+        ...
+
+    async def insert_notice(self, notice: Notice) -> None:
+        """Writes a notice."""
+        ...
+
+    async def notice(self, notice_id: UUID) -> Notice | None:
+        """A notice."""
+        ...
+
+    async def list_notices(self, offender_id: UUID, *, before: UUID | None, limit: int) -> Sequence[Notice]:
+        """Notices of an offender, newest first, older than `before`."""
+        ...
+
+    async def list_nodes(self, *, after: str, limit: int) -> Sequence[Node]:
+        """Nodes by id, after `after`."""
+        ...
+
+    async def node(self, node_id: str) -> Node | None:
+        """A node."""
+        ...
+
+    async def insert_node(self, node: Node) -> None:
+        """Writes a new node."""
+        ...
+
+    async def insert_certificate(self, node_id: str, serial: int, expires_at: datetime) -> None:
+        """Enrols a certificate of a node, by its serial number."""
+        ...
+
+    async def nodes_by_serial(self) -> Mapping[int, Node]:
+        """The node of each enrolled certificate, by the certificate's serial number."""
+        ...
+
+    async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
+        """Writes audit entries."""
+        ...
+
+    async def book(self, writes: Sequence[Write]) -> Revision:
+        """Adds what goes with every mutation: the event for the feed, the requests, the audit entries."""
+        ...
+
+
+class Database(Protocol):
+    """Where the register is kept."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Opens a transaction: committed when the block ends, rolled back when it raises.
+
+        Raises:
+            Refused: DATABASE_UNAVAILABLE, from any use of the transaction.
+        """
+        ...
+
+
+class AuditLog(Protocol):
+    """Where accesses that write nothing leave their trace."""
+
+    async def append(self, entry: AuditEntry) -> None:
+        """Returns once the entry is durable.
+
+        Raises:
+            Refused: DATABASE_UNAVAILABLE: not known to be durable, so there must be no answer.
+        """
+        ...

@@ -1,0 +1,184 @@
+"""One process's end of the feed."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+from hub.domain.errors import Reason, Refused
+from hub.domain.feed import Event, Head, IndexedOffender
+from hub.domain.revision import Revision
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.025
+_HEARTBEAT = timedelta(milliseconds=500)
+_PAGE = 200
+_RECENT = 2000
+
+
+class FeedStore(Protocol):
+    """The feed's tables, see `hub.store.feed`."""
+
+    async def head(self) -> Head:
+        """How far the feed is sequenced."""
+        ...
+
+    async def sequence(self) -> int:
+        """Moves what is committed to the feed."""
+        ...
+
+    async def events(self, after: int, limit: int) -> Sequence[Event]:
+        """Events after a number."""
+        ...
+
+    async def seq_of_write(self, write: int) -> int | None:
+        """The number that the event of a write got."""
+        ...
+
+    def snapshot(self) -> AsyncIterator[Sequence[IndexedOffender]]:
+        """Every record as it is now."""
+        ...
+
+
+class Tail:
+    """Follows the feed and lets others in this process follow it.
+
+    It polls the head row (a query of a few rows, 40 times a second) and sequences what waits: any process may, the lock
+    on the head row lets one at a time, and so there is no leader to lose. Whoever follows holds a number and asks for
+    what comes after; recent events are answered from memory, older ones from the database, so a slow follower holds
+    nothing and keeps nobody up.
+
+    Args:
+        apply: is called with each event, once, in order, before any follower sees it.
+    """
+
+    def __init__(self, store: FeedStore, apply: Callable[[Event], None]) -> None:
+        self._store = store
+        self._apply = apply
+        self._recent: deque[Event] = deque(maxlen=_RECENT)
+        self._head: Head | None = None
+        self._seq = 0
+        self._known_at = float("-inf")
+        self._moved = asyncio.Condition()
+
+    async def start(self, load: Callable[[Sequence[IndexedOffender]], None]) -> None:
+        """Loads the register as it is, and begins to follow after it.
+
+        The head is read before the records, so what is loaded is at least as new as the head; events that follow may
+        repeat what is loaded already, which `apply` must tolerate.
+        """
+        head = await self._store.head()
+        async for batch in self._store.snapshot():
+            load(batch)
+        self._seq = head.seq
+        self._head = head
+
+    async def run(self) -> None:
+        """Follows until it is cancelled; outlives a database that goes away and comes back."""
+        while True:
+            try:
+                if not await self._step():
+                    await asyncio.sleep(_POLL_SECONDS)
+            except Refused as refused:
+                log.warning("feed stands still: %s", refused.reason)
+                await asyncio.sleep(1)
+
+    async def _step(self) -> bool:
+        """One round; True when there may be more at once."""
+        asked_at = time.monotonic()
+        head = await self._store.head()
+        if head.waiting or head.age > _HEARTBEAT:
+            await self._store.sequence()
+            asked_at = time.monotonic()
+            head = await self._store.head()
+        events = await self._store.events(self._seq, _PAGE) if head.seq > self._seq else ()
+        for event in events:
+            self._apply(event)
+            self._recent.append(event)
+            self._seq = event.seq
+        if self._seq >= head.seq:
+            self._head = head
+            # By this process's own steady clock: the age was true when the question was asked.
+            self._known_at = asked_at - head.age.total_seconds()
+        async with self._moved:
+            self._moved.notify_all()
+        return bool(events)
+
+    @property
+    def epoch(self) -> UUID:
+        """The register's epoch."""
+        return self._known().epoch
+
+    @property
+    def as_of(self) -> datetime:
+        """Everything committed before this time has been applied."""
+        return self._known().as_of
+
+    @property
+    def revision(self) -> Revision:
+        """The newest revision applied."""
+        return Revision(self.epoch, seq=self._seq)
+
+    def age(self) -> float:
+        """Seconds since the time for which this process knows everything; infinite before it knows anything."""
+        return time.monotonic() - self._known_at
+
+    async def resolve(self, revision: Revision) -> int:
+        """The number of a revision; waits until it has one. Cancel it to give up."""
+        if revision.seq is not None:
+            return revision.seq
+        assert revision.write is not None
+        while (seq := await self._store.seq_of_write(revision.write)) is None:
+            await self._wait_for_move()
+        return seq
+
+    async def reached(self, revision: Revision) -> None:
+        """Returns when this process has applied a revision. Cancel it to give up."""
+        seq = await self.resolve(revision)
+        while self._seq < seq:
+            await self._wait_for_move()
+
+    async def follow(
+        self, after: int, bookmark_seconds: float
+    ) -> AsyncIterator[tuple[Sequence[Event], int, datetime | None]]:
+        """What comes after a number: events, the number to go on after, and the time before which all was sent.
+
+        An item without events is a bookmark: there is one at the beginning and after `bookmark_seconds` of silence.
+        The time is None while the follower is behind.
+        """
+        seq = after
+        if seq >= self._seq:
+            yield (), seq, self.as_of
+        while True:
+            if seq < self._seq:
+                events = await self._after(seq)
+                seq = events[-1].seq
+                yield events, seq, self.as_of if seq >= self._seq else None
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(bookmark_seconds):
+                    while self._seq <= seq:
+                        await self._wait_for_move()
+            if self._seq <= seq:
+                yield (), seq, self.as_of
+
+    async def _after(self, seq: int) -> Sequence[Event]:
+        if self._recent and self._recent[0].seq <= seq + 1:
+            start = seq + 1 - self._recent[0].seq
+            return [self._recent[i] for i in range(start, min(start + _PAGE, len(self._recent)))]
+        return await self._store.events(seq, _PAGE)
+
+    async def _wait_for_move(self) -> None:
+        async with self._moved:
+            await self._moved.wait()
+
+    def _known(self) -> Head:
+        if self._head is None:
+            raise Refused(Reason.HUB_UNAVAILABLE, "the hub is starting")
+        return self._head

@@ -1,0 +1,127 @@
+"""Checking one CNIC."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from hub.domain.audit import AuditEntry
+from hub.domain.cnic import Cnic
+from hub.domain.disclosure import DisclosurePolicy
+from hub.domain.errors import Reason, Refused
+from hub.domain.lookup import Answer, Known, Outcome
+from hub.domain.node import Caller
+from hub.domain.ports import AuditLog
+from hub.domain.revision import Revision
+
+
+class Index(Protocol):
+    """The register in memory, see `hub.lookup.index`."""
+
+    def find(self, cnic_index: bytes) -> Known | None:
+        """What is known under a number."""
+        ...
+
+
+class Freshness(Protocol):
+    """How new the index is, see `hub.feed.tail`."""
+
+    @property
+    def epoch(self) -> UUID:
+        """The register's epoch."""
+        ...
+
+    @property
+    def as_of(self) -> datetime:
+        """Everything committed before this time is in the index."""
+        ...
+
+    @property
+    def revision(self) -> Revision:
+        """The revision of the index."""
+        ...
+
+    def age(self) -> float:
+        """Seconds since `as_of`."""
+        ...
+
+    async def reached(self, revision: Revision) -> None:
+        """Returns when the index has a revision."""
+        ...
+
+
+class Lookup:
+    """The use cases of `nsor.lookup.v1.LookupService`.
+
+    Args:
+        blind_index: the keyed hash under which the index holds a number.
+        freshness_bound: seconds; when the index is older, the answer is CANNOT_ANSWER.
+        patience: seconds to wait at most for `at_least`.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        freshness: Freshness,
+        blind_index: Callable[[Cnic], bytes],
+        audit: AuditLog,
+        clock: Callable[[], datetime],
+        *,
+        policy: DisclosurePolicy,
+        freshness_bound: float,
+        patience: float = 10,
+    ) -> None:
+        self._index = index
+        self._freshness = freshness
+        self._blind_index = blind_index
+        self._audit = audit
+        self._clock = clock
+        self._policy = policy
+        self._freshness_bound = freshness_bound
+        self._patience = patience
+
+    async def check(self, caller: Caller, text: str, at_least: str) -> Answer:
+        """Answers whether the holder of the CNIC in a text is a convict.
+
+        The answer leaves only after its trace is durable.
+
+        Args:
+            at_least: token of a revision that the answer must not be older than; empty for none.
+
+        Raises:
+            Refused: DATABASE_UNAVAILABLE (no trace, no answer), INVALID_REVISION, REVISION_EPOCH_CHANGED,
+                REVISION_NOT_REACHED.
+        """
+        try:
+            cnic = Cnic.parse(text)
+        except ValueError:
+            answer, subject = Answer(Outcome.INVALID_CNIC), None
+        else:
+            if at_least:
+                await self._reach(Revision.parse(at_least, self._freshness.epoch))
+            subject = self._blind_index(cnic)
+            answer = self._look_up(caller, cnic, subject)
+        await self._audit.append(AuditEntry(self._clock(), caller, subject, answer.outcome))
+        return answer
+
+    def _look_up(self, caller: Caller, cnic: Cnic, subject: bytes) -> Answer:
+        if self._freshness.age() > self._freshness_bound:
+            return Answer(Outcome.CANNOT_ANSWER, masked_cnic=cnic.masked)
+        role = caller.node.role
+        known = self._index.find(subject)
+        hit = known is not None and self._policy.is_hit(role, known.finalities)
+        return Answer(
+            Outcome.HIT if hit else Outcome.NO_RECORD,
+            as_of=self._freshness.as_of,
+            revision=self._freshness.revision.token,
+            person=known.person if known and hit and self._policy.names_person(role) else None,
+            masked_cnic=cnic.masked,
+        )
+
+    async def _reach(self, revision: Revision) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._freshness.reached(revision)
+        except TimeoutError:
+            raise Refused(Reason.REVISION_NOT_REACHED, "the hub does not have this revision yet; retry") from None

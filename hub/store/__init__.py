@@ -1,0 +1,1 @@
+"""The register in PostgreSQL: the only room that knows SQL."""

@@ -1,0 +1,121 @@
+"""Connections and transactions, and the one place where database errors become refusals."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from importlib.resources import files
+
+import alembic.command
+import alembic.config
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from hub.domain.errors import Reason, Refused
+from hub.store.transaction import StoreTransaction
+from hub.store.vault import Vault
+
+# Bounds of everything that waits for the database. A transaction whose process stands still is ended by the server, so
+# that the locks it holds, the sequencer's among them, are free again within the two seconds that the feed promises.
+_SESSION = {
+    "statement_timeout": "10s",
+    "lock_timeout": "3s",
+    "idle_in_transaction_session_timeout": "1500ms",
+    "application_name": "nsor-hub",
+}
+_CONNECT_SECONDS = 3
+
+
+class PostgresDatabase:
+    """The register's database.
+
+    Args:
+        dsn: "postgresql://…" URL.
+        pool_size: connections of this process at most.
+    """
+
+    def __init__(self, dsn: str, vault: Vault, pool_size: int = 8) -> None:
+        self._vault = vault
+        self.engine: AsyncEngine = create_async_engine(
+            make_url(dsn).set(drivername="postgresql+psycopg"),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=_CONNECT_SECONDS,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={
+                "connect_timeout": _CONNECT_SECONDS,
+                "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
+            },
+        )
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[StoreTransaction]:
+        """Opens a transaction: committed when the block ends, rolled back when it raises.
+
+        Raises:
+            Refused: DATABASE_UNAVAILABLE; HUB_UNAVAILABLE when another write got in the way and a retry will do.
+        """
+        async with self.connection() as connection:
+            yield StoreTransaction(connection, self._vault)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """The same, for the parts of this room that write their own SQL."""
+        with _refusals():
+            async with self.engine.begin() as connection:
+                yield connection
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self.engine.dispose()
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turns errors of the database into refusals; their texts can quote data, so they go no further."""
+    try:
+        yield
+    except (PoolTimeout, TimeoutError, OSError) as error:
+        raise _unavailable() from error
+    except IntegrityError as error:
+        raise _conflict() from error
+    except DBAPIError as error:
+        # SQLSTATE class 40: deadlock or serialization failure. 08, 53, 55, 57, 58 and no code at all: no server, too
+        # many connections, a time limit, a shutdown.
+        code: str = getattr(error.orig, "sqlstate", None) or ""
+        if code.startswith("40"):
+            raise _conflict() from error
+        if code[:2] in ("", "08", "25", "53", "55", "57", "58"):
+            raise _unavailable() from error
+        raise
+
+
+def _unavailable() -> Refused:
+    return Refused(Reason.DATABASE_UNAVAILABLE, "the hub cannot reach its database; retry with the same request_id")
+
+
+def _conflict() -> Refused:
+    return Refused(Reason.HUB_UNAVAILABLE, "another write got in the way; retry with the same request_id")
+
+
+def migrate(dsn: str) -> None:
+    """Brings the schema to the newest version; safe to call from several processes at once."""
+    engine = create_engine(make_url(dsn).set(drivername="postgresql+psycopg"), hide_parameters=True)
+    try:
+        with engine.connect() as connection:
+            # One migration at a time, whoever starts it: the key is any constant of ours.
+            connection.exec_driver_sql("SELECT pg_advisory_lock(7000)")
+            connection.commit()
+            config = alembic.config.Config(attributes={"connection": connection})
+            config.set_main_option("script_location", str(files("hub.store") / "migrations"))
+            alembic.command.upgrade(config, "head")
+            connection.commit()
+    finally:
+        engine.dispose()
+
+
+async def migrate_async(dsn: str) -> None:
+    """`migrate`, beside a running event loop."""
+    await asyncio.to_thread(migrate, dsn)

@@ -1,0 +1,150 @@
+"""The tables, as the newest migration leaves them (a test compares the two).
+
+Personal data stands sealed in `body` columns, see `hub.store.vault`; everything else tells nothing about a person.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_name)s_key",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "ck": "%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+def _time(name: str, **options: Any) -> Column[Any]:
+    return Column(name, DateTime(timezone=True), nullable=options.pop("nullable", False), **options)
+
+
+node = Table(
+    "node",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("display_name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("jurisdiction", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    _time("created_at"),
+)
+
+node_certificate = Table(
+    "node_certificate",
+    metadata,
+    # Up to 160 bits, so no integer type holds it.
+    Column("serial", Numeric(49, 0), primary_key=True),
+    Column("node_id", ForeignKey("node.id"), nullable=False, index=True),
+    _time("expires_at"),
+)
+
+offender = Table(
+    "offender",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("cnic_index", LargeBinary, nullable=False),
+    Column("owner", ForeignKey("node.id"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("wrapped_key", LargeBinary, nullable=False),
+    _time("created_at"),
+    UniqueConstraint("cnic_index"),
+    Index(None, "owner", "id"),
+)
+
+offender_revision = Table(
+    "offender_revision",
+    metadata,
+    Column("offender_id", ForeignKey("offender.id"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("owner", ForeignKey("node.id"), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    _time("changed_at"),
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("offender_id", ForeignKey("offender.id"), nullable=False),
+    Column("recorder", ForeignKey("node.id"), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    _time("created_at"),
+    Index(None, "offender_id", "id"),
+)
+
+request = Table(
+    "request",
+    metadata,
+    Column("node_id", ForeignKey("node.id"), primary_key=True),
+    Column("request_id", Uuid, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("record_id", Uuid, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("outbox_id", BigInteger, nullable=False),
+    _time("created_at", server_default=text("clock_timestamp()")),
+)
+
+# What a transaction changed, until the sequencer moves it to the feed. `changes` is a list of [kind, id, version].
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("changes", JSONB, nullable=False),
+)
+
+feed_event = Table(
+    "feed_event",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("outbox_id", BigInteger, nullable=False),
+    Column("changes", JSONB, nullable=False),
+    _time("committed_at"),
+    UniqueConstraint("outbox_id"),
+)
+
+# One row: how far the feed is sequenced. Whoever holds its lock is the sequencer.
+feed_head = Table(
+    "feed_head",
+    metadata,
+    Column("one_row", Boolean, CheckConstraint("one_row", name="one_row"), primary_key=True),
+    Column("epoch", Uuid, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    _time("as_of"),
+)
+
+audit_entry = Table(
+    "audit_entry",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _time("at"),
+    Column("node_id", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("officer_id", Text),
+    Column("purpose", Text),
+    Column("fir_number", Text),
+    Column("subject", LargeBinary),
+    Column("decision", Text, nullable=False),
+)

@@ -1,0 +1,304 @@
+"""One transaction on the register: the SQL behind `hub.domain.ports.Transaction`."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, insert, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hub.domain.audit import AuditEntry
+from hub.domain.cnic import Cnic
+from hub.domain.node import Node, NodeState, Role
+from hub.domain.notice import Notice
+from hub.domain.offender import Offender
+from hub.domain.ports import PastRequest, Write
+from hub.domain.revision import Revision
+from hub.store import bodies
+from hub.store.tables import (
+    audit_entry,
+    feed_head,
+    node,
+    node_certificate,
+    notice,
+    offender,
+    offender_revision,
+    outbox,
+    request,
+)
+from hub.store.vault import Vault
+
+_CURRENT = (offender.c.id == offender_revision.c.offender_id) & (offender.c.version == offender_revision.c.version)
+
+_EPOCH = select(feed_head.c.epoch).scalar_subquery().label("epoch")
+
+
+def select_offenders() -> Select[Any]:
+    """Columns from which `open_row` makes a record; add the join to the wanted versions."""
+    return select(
+        offender.c.id,
+        offender.c.wrapped_key,
+        offender.c.created_at,
+        offender_revision.c.owner,
+        offender_revision.c.version,
+        offender_revision.c.body,
+        offender_revision.c.changed_at,
+    )
+
+
+def select_current() -> Select[Any]:
+    """Records as they are now."""
+    return select_offenders().join_from(offender, offender_revision, _CURRENT)
+
+
+def select_versions(versions: Collection[tuple[UUID, int]]) -> Select[Any]:
+    """Records as they were at these versions."""
+    return (
+        select_offenders()
+        .join_from(offender, offender_revision)
+        .where(tuple_(offender_revision.c.offender_id, offender_revision.c.version).in_(versions))
+    )
+
+
+def open_row(vault: Vault, row: Any) -> Offender:
+    """The record of a row of `select_offenders`."""
+    return bodies.open_offender(
+        vault,
+        row.wrapped_key,
+        id=row.id,
+        owner=row.owner,
+        version=row.version,
+        body=row.body,
+        created_at=row.created_at,
+        changed_at=row.changed_at,
+    )
+
+
+def select_notices() -> Select[Any]:
+    """Columns from which `open_notice_row` makes a notice."""
+    return select(notice, offender.c.wrapped_key).join_from(notice, offender)
+
+
+def open_notice_row(vault: Vault, row: Any) -> Notice:
+    """The notice of a row of `select_notices`."""
+    return bodies.open_notice(
+        vault,
+        row.wrapped_key,
+        id=row.id,
+        offender_id=row.offender_id,
+        recorder=row.recorder,
+        body=row.body,
+        created_at=row.created_at,
+    )
+
+
+def select_nodes() -> Select[Any]:
+    """Nodes with the end of their newest certificate."""
+    certificate = node_certificate.alias()
+    newest = select(func.max(certificate.c.expires_at)).where(certificate.c.node_id == node.c.id).scalar_subquery()
+    return select(node, newest.label("certificate_expires_at"))
+
+
+def node_of(row: Any) -> Node:
+    """The node of a row of `select_nodes`."""
+    return Node(
+        id=row.id,
+        display_name=row.display_name,
+        role=Role(row.role),
+        jurisdiction=row.jurisdiction,
+        state=NodeState(row.state),
+        created_at=row.created_at,
+        certificate_expires_at=row.certificate_expires_at,
+    )
+
+
+class StoreTransaction:
+    """See `hub.domain.ports.Transaction`, which states what each method promises."""
+
+    def __init__(self, connection: AsyncConnection, vault: Vault) -> None:
+        self._connection = connection
+        self._vault = vault
+
+    async def past_requests(self, node_id: str, ids: Collection[UUID]) -> Mapping[UUID, PastRequest]:
+        query = select(request, _EPOCH).where(request.c.node_id == node_id, request.c.request_id.in_(ids))
+        return {
+            row.request_id: PastRequest(
+                row.digest, row.record_id, row.version, Revision(row.epoch, write=row.outbox_id)
+            )
+            for row in await self._connection.execute(query)
+        }
+
+    async def insert_offenders(self, offenders: Sequence[Offender]) -> set[UUID]:
+        if not offenders:
+            return set()
+        keys = {o.id: bodies.new_key(self._vault, o.id) for o in offenders}
+        rows = [
+            {
+                "id": o.id,
+                "cnic_index": self._vault.index(o.facts.person.cnic),
+                "owner": o.owner,
+                "version": o.version,
+                "wrapped_key": keys[o.id].wrapped,
+                "created_at": o.created_at,
+            }
+            for o in offenders
+        ]
+        # In the order of the unique index, so that two imports of the same people cannot wait for each other in a ring.
+        rows.sort(key=lambda row: row["cnic_index"])
+        statement = (
+            pg_insert(offender).on_conflict_do_nothing(index_elements=[offender.c.cnic_index]).returning(offender.c.id)
+        )
+        entered = set((await self._connection.execute(statement, rows)).scalars())
+        await self._insert_versions([(o, keys[o.id].plain) for o in offenders if o.id in entered])
+        return entered
+
+    async def holders(self, cnics: Collection[Cnic]) -> Mapping[Cnic, Offender]:
+        query = select_current().where(offender.c.cnic_index.in_([self._vault.index(c) for c in cnics]))
+        found = [open_row(self._vault, row) for row in await self._connection.execute(query)]
+        return {o.facts.person.cnic: o for o in found}
+
+    async def offenders_at(self, versions: Collection[tuple[UUID, int]]) -> Mapping[UUID, Offender]:
+        rows = await self._connection.execute(select_versions(versions))
+        return {row.id: open_row(self._vault, row) for row in rows}
+
+    async def offender(self, offender_id: UUID, *, lock: bool = False) -> Offender | None:
+        if lock:
+            # By itself, since a join that waits for a lock would go on with the versions it saw before.
+            await self._connection.execute(select(offender.c.id).where(offender.c.id == offender_id).with_for_update())
+        query = select_current().where(offender.c.id == offender_id)
+        row = (await self._connection.execute(query)).one_or_none()
+        return open_row(self._vault, row) if row else None
+
+    async def list_offenders(self, *, owner: str | None, before: UUID | None, limit: int) -> Sequence[Offender]:
+        query = select_current().order_by(offender.c.id.desc()).limit(limit)
+        if owner is not None:
+            query = query.where(offender.c.owner == owner)
+        if before is not None:
+            query = query.where(offender.c.id < before)
+        return [open_row(self._vault, row) for row in await self._connection.execute(query)]
+
+    async def update_offender(self, changed: Offender) -> None:
+        statement = (
+            update(offender)
+            .where(offender.c.id == changed.id, offender.c.version == changed.version - 1)
+            .values(version=changed.version, owner=changed.owner)
+            .returning(offender.c.wrapped_key)
+        )
+        wrapped = (await self._connection.execute(statement)).scalar_one()
+        await self._insert_versions([(changed, bodies.unwrap(self._vault, changed.id, wrapped))])
+
+    async def _insert_versions(self, versions: Sequence[tuple[Offender, bytes]]) -> None:
+        rows = [
+            {
+                "offender_id": o.id,
+                "version": o.version,
+                "owner": o.owner,
+                "body": bodies.seal_offender(self._vault, key, o),
+                "changed_at": o.updated_at,
+            }
+            for o, key in versions
+        ]
+        if rows:
+            await self._connection.execute(insert(offender_revision), rows)
+
+    async def insert_notice(self, recorded: Notice) -> None:
+        query = select(offender.c.wrapped_key).where(offender.c.id == recorded.offender_id)
+        wrapped = (await self._connection.execute(query)).scalar_one()
+        key = bodies.unwrap(self._vault, recorded.offender_id, wrapped)
+        await self._connection.execute(
+            insert(notice).values(
+                id=recorded.id,
+                offender_id=recorded.offender_id,
+                recorder=recorded.recorder,
+                body=bodies.seal_notice(self._vault, key, recorded),
+                created_at=recorded.created_at,
+            )
+        )
+
+    async def notice(self, notice_id: UUID) -> Notice | None:
+        query = select_notices().where(notice.c.id == notice_id)
+        row = (await self._connection.execute(query)).one_or_none()
+        return open_notice_row(self._vault, row) if row else None
+
+    async def list_notices(self, offender_id: UUID, *, before: UUID | None, limit: int) -> Sequence[Notice]:
+        query = select_notices().where(notice.c.offender_id == offender_id)
+        if before is not None:
+            query = query.where(notice.c.id < before)
+        rows = await self._connection.execute(query.order_by(notice.c.id.desc()).limit(limit))
+        return [open_notice_row(self._vault, row) for row in rows]
+
+    async def list_nodes(self, *, after: str, limit: int) -> Sequence[Node]:
+        query = select_nodes().where(node.c.id > after).order_by(node.c.id).limit(limit)
+        return [node_of(row) for row in await self._connection.execute(query)]
+
+    async def node(self, node_id: str) -> Node | None:
+        row = (await self._connection.execute(select_nodes().where(node.c.id == node_id))).one_or_none()
+        return node_of(row) if row else None
+
+    async def insert_node(self, new: Node) -> None:
+        await self._connection.execute(
+            insert(node).values(
+                id=new.id,
+                display_name=new.display_name,
+                role=new.role,
+                jurisdiction=new.jurisdiction,
+                state=new.state,
+                created_at=new.created_at,
+            )
+        )
+
+    async def insert_certificate(self, node_id: str, serial: int, expires_at: datetime) -> None:
+        await self._connection.execute(
+            insert(node_certificate).values(node_id=node_id, serial=serial, expires_at=expires_at)
+        )
+
+    async def nodes_by_serial(self) -> Mapping[int, Node]:
+        query = select_nodes().add_columns(node_certificate.c.serial).join(node_certificate)
+        return {int(row.serial): node_of(row) for row in await self._connection.execute(query)}
+
+    async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
+        rows = [
+            {
+                "at": entry.at,
+                "node_id": entry.caller.node.id,
+                "method": entry.caller.method,
+                "officer_id": entry.caller.officer.id if entry.caller.officer else None,
+                "purpose": entry.caller.officer.purpose if entry.caller.officer else None,
+                "fir_number": entry.caller.officer.fir_number if entry.caller.officer else None,
+                "subject": entry.subject,
+                "decision": entry.decision,
+            }
+            for entry in entries
+        ]
+        await self._connection.execute(insert(audit_entry), rows)
+
+    async def book(self, writes: Sequence[Write]) -> Revision:
+        changes = [_change(write.record) for write in writes]
+        statement = insert(outbox).values(changes=changes).returning(outbox.c.id)
+        outbox_id = (await self._connection.execute(statement)).scalar_one()
+        requests = [
+            {
+                "node_id": write.audit.caller.node.id,
+                "request_id": write.request.id,
+                "digest": write.request.digest,
+                "record_id": write.record.id,
+                "version": _version(write.record),
+                "outbox_id": outbox_id,
+            }
+            for write in writes
+        ]
+        await self._connection.execute(insert(request), requests)
+        await self.append_audit([write.audit for write in writes])
+        epoch = (await self._connection.execute(select(_EPOCH))).scalar_one()
+        return Revision(epoch, write=outbox_id)
+
+
+def _change(record: Offender | Notice) -> list[str | int]:
+    kind = "offender" if isinstance(record, Offender) else "notice"
+    return [kind, str(record.id), _version(record)]
+
+
+def _version(record: Offender | Notice) -> int:
+    return record.version if isinstance(record, Offender) else 1

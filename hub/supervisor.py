@@ -1,0 +1,122 @@
+"""Several worker processes on one port, kept alive."""
+
+import logging
+import multiprocessing
+import multiprocessing.connection
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.synchronize import Event
+from types import FrameType
+
+from hub.bootstrap import run_worker
+from hub.config import HubSettings
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.2
+_STOP_SECONDS = 10
+_BACKOFF_SECONDS = (0.5, 1, 2, 5, 10, 30)
+_STEADY_SECONDS = 60
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A place for a worker: which process fills it, and when it may be filled again."""
+
+    process: SpawnProcess | None = None
+    ready: Event | None = None
+    started_at: float = 0
+    failures: int = 0
+    not_before: float = 0
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Runs the hub until SIGTERM or SIGINT.
+
+    Attributes:
+        on_ready: is called once with HOST:PORT, when every worker serves.
+        on_tick: is called several times a second, to look after what else must stay alive.
+    """
+
+    settings: HubSettings
+    on_ready: Callable[[str], None] = lambda target: None
+    on_tick: Callable[[], None] = lambda: None
+    _context: SpawnContext = field(default_factory=lambda: multiprocessing.get_context("spawn"))
+    _stopping: bool = False
+
+    def run(self) -> None:
+        """Starts the workers and starts again those that end, less often the more often they do.
+
+        Raises:
+            OSError: the address is not to be had.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        with _reserved(self.settings.listen) as address:
+            slots = [_Slot() for _ in range(self.settings.workers)]
+            try:
+                self._keep_alive(slots, address)
+            finally:
+                _end([slot.process for slot in slots if slot.process])
+
+    def _keep_alive(self, slots: list[_Slot], address: str) -> None:
+        announced = False
+        while not self._stopping:
+            for slot in slots:
+                self._fill(slot, address)
+            if not announced and all(slot.ready and slot.ready.is_set() for slot in slots):
+                announced = True
+                self.on_ready(address)
+            self.on_tick()
+            sentinels = [slot.process.sentinel for slot in slots if slot.process]
+            multiprocessing.connection.wait(sentinels, _POLL_SECONDS)
+
+    def _fill(self, slot: _Slot, address: str) -> None:
+        now = time.monotonic()
+        if slot.process and not slot.process.is_alive():
+            steady = now - slot.started_at > _STEADY_SECONDS
+            slot.failures = 0 if steady else min(slot.failures + 1, len(_BACKOFF_SECONDS) - 1)
+            slot.not_before = now + _BACKOFF_SECONDS[slot.failures]
+            log.error("worker %s ended with %s", slot.process.pid, slot.process.exitcode)
+            slot.process = None
+        if slot.process is None and now >= slot.not_before and not self._stopping:
+            slot.ready = self._context.Event()
+            slot.process = self._context.Process(
+                target=run_worker, args=(self.settings, address, slot.ready.set), name="nsor-hub-worker"
+            )
+            slot.process.start()
+            slot.started_at = now
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+
+
+@contextmanager
+def _reserved(listen: str) -> Iterator[str]:
+    """Holds a port for the workers, which share it by SO_REUSEPORT; 0 becomes the port that was free."""
+    host, _, port = listen.rpartition(":")
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with socket.socket(family, kind, protocol) as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(address)
+        yield f"{host}:{holder.getsockname()[1]}"
+
+
+def _end(processes: list[SpawnProcess]) -> None:
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + _STOP_SECONDS
+    for process in processes:
+        process.join(max(0, deadline - time.monotonic()))
+        if process.is_alive():
+            log.error("worker %s did not end in time and is killed", process.pid)
+            process.kill()
+            process.join()

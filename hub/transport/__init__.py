@@ -1,0 +1,1 @@
+"""gRPC: who calls, whether they may, what they say; then one use case, and its answer as a message."""

@@ -1,0 +1,399 @@
+"""Messages of the contract as entities of the domain, and back.
+
+Requests come here after the contract's own rules were applied, so what is left to check is what these cannot say: that
+a date is in the calendar, a district in the gazetteer, a text not blank. Everything wrong is collected, then refused at
+once.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta, timezone
+from enum import StrEnum
+from functools import cache
+from typing import Any, TypeVar
+from uuid import UUID
+
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+from nsor.common.v1 import access_pb2, officer_pb2
+from nsor.federation.v1 import federation_service_pb2, node_pb2
+from nsor.lookup.v1 import lookup_service_pb2
+from nsor.monitoring.v1 import notice_pb2
+from nsor.registry.v1 import offender_pb2
+
+from hub.domain.cnic import Cnic
+from hub.domain.districts import find_district
+from hub.domain.errors import Violation, invalid
+from hub.domain.feed import Event, IndexedOffender
+from hub.domain.lookup import Answer
+from hub.domain.node import Node, Officer, Purpose
+from hub.domain.notice import AddressChange, NameChange, Notice, NoticeFacts, Travel, TravelScope
+from hub.domain.offender import (
+    Conviction,
+    Finality,
+    GuardianRelation,
+    Offender,
+    OffenderFacts,
+    Person,
+    Sex,
+    VictimClass,
+)
+
+# Pakistan Standard Time, without daylight saving: the day that "today" and "in the future" mean.
+_PAKISTAN = timezone(timedelta(hours=5))
+
+E = TypeVar("E", bound=StrEnum)
+T = TypeVar("T")
+
+
+class Reader:
+    """Reads field values and collects what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.violations: list[Violation] = []
+
+    def wrong(self, field: str, reason: str, description: str) -> None:
+        """Notes that a field breaks a rule."""
+        self.violations.append(Violation(field, reason, description))
+
+    def text(self, field: str, value: str, *, required: bool = True) -> str:
+        """A text in Unicode NFC with single spaces, not blank where it is required."""
+        text = " ".join(unicodedata.normalize("NFC", value).split())
+        if required and not text:
+            self.wrong(field, "REQUIRED", "must not be blank")
+        if any(unicodedata.category(c) == "Cc" for c in text):
+            self.wrong(field, "CONTROL_CHARACTER", "must not hold control characters")
+        return text
+
+    def day(self, field: str, value: str) -> date:
+        """A day of the calendar."""
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.wrong(field, "INVALID_DATE", "is not a day of the calendar")
+            return date.min
+
+    def optional_day(self, field: str, value: str) -> date | None:
+        """A day, or None where there is none."""
+        return self.day(field, value) if value else None
+
+    def cnic(self, field: str, value: str) -> Cnic | None:
+        """A CNIC."""
+        try:
+            return Cnic.parse(value)
+        except ValueError:
+            self.wrong(field, "INVALID_CNIC", "is not a 13-digit CNIC")
+            return None
+
+    def district(self, field: str, value: str) -> str:
+        """A district in the gazetteer's spelling."""
+        found = find_district(value)
+        if found is None:
+            self.wrong(field, "UNKNOWN_DISTRICT", "is not a district in the gazetteer of Pakistan")
+        return found or ""
+
+
+@contextmanager
+def _reading() -> Iterator[Reader]:
+    """Gives a reader, and refuses at the end of the block if anything was wrong.
+
+    Raises:
+        Refused: INVALID_FIELD with every violation.
+    """
+    reader = Reader()
+    yield reader
+    if reader.violations:
+        raise invalid(*reader.violations)
+
+
+def today(now: datetime) -> date:
+    """The current day in Pakistan."""
+    return now.astimezone(_PAKISTAN).date()
+
+
+def _member(enum: type[E], wrapper: Any, value: int) -> E:
+    """The domain's member of a contract's enum value: the same name without the prefix."""
+    return enum[wrapper.Name(value).removeprefix(_prefix(wrapper))]
+
+
+def _value(wrapper: Any, member: StrEnum) -> Any:
+    return wrapper.Value(_prefix(wrapper) + member)
+
+
+@cache
+def _prefix(wrapper: Any) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", wrapper.DESCRIPTOR.name).upper() + "_"
+
+
+def officer(message: officer_pb2.OfficerContext) -> Officer:
+    """The officer behind a call."""
+    purpose = _member(Purpose, officer_pb2.Purpose, message.purpose)
+    return Officer(message.officer_id, purpose, message.fir_number)
+
+
+def offender_id(name: str, field: str) -> UUID:
+    """The id in a resource name "offenders/{uuid}".
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
+    try:
+        collection, _, id = name.partition("/")
+        if collection != "offenders":
+            raise ValueError
+        return UUID(id)
+    except ValueError:
+        raise invalid(Violation(field, "INVALID_NAME", 'must be of the form "offenders/{uuid}"')) from None
+
+
+def offender_facts(message: offender_pb2.Offender, now: datetime) -> OffenderFacts:
+    """What a caller states about an offender, checked against the register's rules.
+
+    Raises:
+        Refused: INVALID_FIELD; paths begin at "offender.".
+    """
+    with _reading() as read:
+        who = message.person
+        cnic = read.cnic("offender.person.cnic", who.cnic)
+        person = Person(
+            # Only refused readings have no number, and these do not leave this block.
+            cnic=cnic or Cnic("9000000000000"),
+            full_name=read.text("offender.person.full_name", who.full_name),
+            full_name_ur=read.text("offender.person.full_name_ur", who.full_name_ur, required=False),
+            guardian_name=read.text("offender.person.guardian_name", who.guardian_name),
+            guardian_name_ur=read.text("offender.person.guardian_name_ur", who.guardian_name_ur, required=False),
+            guardian_relation=_member(GuardianRelation, offender_pb2.GuardianRelation, who.guardian_relation),
+            sex=_member(Sex, offender_pb2.Sex, who.sex),
+            date_of_birth=read.day("offender.person.date_of_birth", who.date_of_birth),
+        )
+        facts = OffenderFacts(
+            person=person,
+            district=read.district("offender.district", message.district),
+            convictions=tuple(
+                _conviction(read, f"offender.convictions[{index}]", conviction)
+                for index, conviction in enumerate(message.convictions)
+            ),
+        )
+        if not read.violations:
+            read.violations.extend(facts.violations(today(now)))
+    return facts
+
+
+def _conviction(read: Reader, path: str, message: offender_pb2.Conviction) -> Conviction:
+    return Conviction(
+        court=read.text(f"{path}.court", message.court),
+        case_number=read.text(f"{path}.case_number", message.case_number),
+        fir_number=message.fir_number,
+        police_station=read.text(f"{path}.police_station", message.police_station),
+        offence_code=message.offence_code,
+        conviction_date=read.day(f"{path}.conviction_date", message.conviction_date),
+        finality=_member(Finality, offender_pb2.Finality, message.finality),
+        finality_date=read.optional_day(f"{path}.finality_date", message.finality_date),
+        victim_class=_member(VictimClass, offender_pb2.VictimClass, message.victim_class),
+    )
+
+
+def offender_message(offender: Offender) -> offender_pb2.Offender:
+    """A record as a message."""
+    person = offender.facts.person
+    return offender_pb2.Offender(
+        name=offender.name,
+        person=offender_pb2.Person(
+            cnic=person.cnic.formatted,
+            full_name=person.full_name,
+            full_name_ur=person.full_name_ur,
+            guardian_name=person.guardian_name,
+            guardian_name_ur=person.guardian_name_ur,
+            guardian_relation=_value(offender_pb2.GuardianRelation, person.guardian_relation),
+            sex=_value(offender_pb2.Sex, person.sex),
+            date_of_birth=person.date_of_birth.isoformat(),
+        ),
+        district=offender.facts.district,
+        convictions=[_conviction_message(conviction) for conviction in offender.facts.convictions],
+        owner=f"nodes/{offender.owner}",
+        status=_value(offender_pb2.OffenderStatus, offender.status),
+        etag=offender.etag,
+        create_time=timestamp(offender.created_at),
+        update_time=timestamp(offender.updated_at),
+    )
+
+
+def _conviction_message(conviction: Conviction) -> offender_pb2.Conviction:
+    return offender_pb2.Conviction(
+        court=conviction.court,
+        case_number=conviction.case_number,
+        fir_number=conviction.fir_number,
+        police_station=conviction.police_station,
+        offence_code=conviction.offence_code,
+        offence_basis=_value(offender_pb2.OffenceBasis, conviction.offence_basis),
+        conviction_date=conviction.conviction_date.isoformat(),
+        finality=_value(offender_pb2.Finality, conviction.finality),
+        finality_date=conviction.finality_date.isoformat() if conviction.finality_date else "",
+        victim_class=_value(offender_pb2.VictimClass, conviction.victim_class),
+    )
+
+
+_UPDATABLE = {"person", "district", "convictions"} | {
+    f"person.{field.name}" for field in offender_pb2.Person.DESCRIPTOR.fields if field.name != "cnic"
+}
+
+
+def masked(
+    current: Offender,
+    change: offender_pb2.Offender,
+    mask: FieldMask,
+    validate: Callable[[offender_pb2.Offender], None],
+) -> offender_pb2.Offender:
+    """The record as it would stand after an update (AIP-134).
+
+    Args:
+        validate: applies the contract's rules to the result.
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
+    wrong = [path for path in mask.paths if path not in _UPDATABLE]
+    if wrong or not mask.paths:
+        raise invalid(Violation("update_mask", "INVALID_PATH", "must name fields that an update can change"))
+    result = offender_message(current)
+    # Repeated fields are replaced as a whole, as the AIP says.
+    mask.MergeMessage(change, result, True, True)
+    validate(result)
+    if Cnic.parse(result.person.cnic) != current.facts.person.cnic:
+        raise invalid(Violation("offender.person.cnic", "IMMUTABLE", "cannot be changed by an update"))
+    return result
+
+
+def notice_facts(message: notice_pb2.Notice, now: datetime) -> NoticeFacts:
+    """What a caller states in a notice, checked against the register's rules.
+
+    Raises:
+        Refused: INVALID_FIELD; paths begin at "notice.".
+    """
+    with _reading() as read:
+        facts = NoticeFacts(
+            detail=_detail(read, message),
+            notified_date=read.day("notice.notified_date", message.notified_date),
+        )
+        if not read.violations:
+            read.violations.extend(facts.violations(today(now)))
+    return facts
+
+
+def _detail(read: Reader, message: notice_pb2.Notice) -> NameChange | AddressChange | Travel:
+    if message.HasField("name_change"):
+        name, path = message.name_change, "notice.name_change"
+        return NameChange(
+            full_name=read.text(f"{path}.full_name", name.full_name),
+            full_name_ur=read.text(f"{path}.full_name_ur", name.full_name_ur, required=False),
+            effective_date=read.day(f"{path}.effective_date", name.effective_date),
+        )
+    if message.HasField("address_change"):
+        address, path = message.address_change, "notice.address_change"
+        return AddressChange(
+            address=read.text(f"{path}.address", address.address),
+            district=read.district(f"{path}.district", address.district),
+            effective_date=read.day(f"{path}.effective_date", address.effective_date),
+        )
+    travel, path = message.travel, "notice.travel"
+    scope = _member(TravelScope, notice_pb2.TravelScope, travel.scope)
+    if scope is TravelScope.DOMESTIC:
+        destination = read.district(f"{path}.destination", travel.destination)
+    else:
+        destination = travel.destination
+        if not re.fullmatch("[A-Z]{2}", destination) or destination == "PK":
+            read.wrong(f"{path}.destination", "UNKNOWN_COUNTRY", "must be the ISO 3166-1 code of another country")
+    return Travel(
+        scope=scope,
+        destination=destination,
+        departure_date=read.day(f"{path}.departure_date", travel.departure_date),
+        return_date=read.optional_day(f"{path}.return_date", travel.return_date),
+    )
+
+
+def notice_message(notice: Notice) -> notice_pb2.Notice:
+    """A notice as a message."""
+    message = notice_pb2.Notice(
+        name=notice.name,
+        notified_date=notice.facts.notified_date.isoformat(),
+        recorder=f"nodes/{notice.recorder}",
+        create_time=timestamp(notice.created_at),
+    )
+    match notice.facts.detail:
+        case NameChange() as detail:
+            message.name_change.full_name = detail.full_name
+            message.name_change.full_name_ur = detail.full_name_ur
+            message.name_change.effective_date = detail.effective_date.isoformat()
+        case AddressChange() as detail:
+            message.address_change.address = detail.address
+            message.address_change.district = detail.district
+            message.address_change.effective_date = detail.effective_date.isoformat()
+        case Travel() as detail:
+            message.travel.scope = _value(notice_pb2.TravelScope, detail.scope)
+            message.travel.destination = detail.destination
+            message.travel.departure_date = detail.departure_date.isoformat()
+            message.travel.return_date = detail.return_date.isoformat() if detail.return_date else ""
+    return message
+
+
+def answer_message(answer: Answer) -> lookup_service_pb2.CheckCnicResponse:
+    """The answer to a check as a message."""
+    message = lookup_service_pb2.CheckCnicResponse(
+        outcome=_value(lookup_service_pb2.Outcome, answer.outcome),
+        revision=answer.revision,
+        masked_cnic=answer.masked_cnic,
+    )
+    if answer.as_of:
+        message.as_of_time.CopyFrom(timestamp(answer.as_of))
+    if person := answer.person:
+        message.person.CopyFrom(
+            lookup_service_pb2.DisclosedPerson(
+                full_name=person.full_name,
+                full_name_ur=person.full_name_ur,
+                guardian_name=person.guardian_name,
+                guardian_name_ur=person.guardian_name_ur,
+                guardian_relation=_value(offender_pb2.GuardianRelation, person.guardian_relation),
+                sex=_value(offender_pb2.Sex, person.sex),
+            )
+        )
+    return message
+
+
+def event_message(event: Event, revision: str) -> federation_service_pb2.Event:
+    """An event of the feed as a message."""
+    changes = [
+        federation_service_pb2.Change(offender=offender_message(change.offender))
+        if isinstance(change, IndexedOffender)
+        else federation_service_pb2.Change(notice=notice_message(change))
+        for change in event.changes
+    ]
+    return federation_service_pb2.Event(revision=revision, commit_time=timestamp(event.committed_at), changes=changes)
+
+
+def node_message(node: Node) -> node_pb2.Node:
+    """A node as a message."""
+    message = node_pb2.Node(
+        name=node.name,
+        display_name=node.display_name,
+        role=_value(access_pb2.Role, node.role),
+        jurisdiction=node.jurisdiction,
+        state=_value(node_pb2.NodeState, node.state),
+        create_time=timestamp(node.created_at),
+    )
+    if node.certificate_expires_at:
+        message.certificate_expire_time.CopyFrom(timestamp(node.certificate_expires_at))
+    return message
+
+
+def timestamp(time: datetime) -> Timestamp:
+    """A time as a message."""
+    message = Timestamp()
+    message.FromDatetime(time.astimezone(UTC))
+    return message
+
+
+def page(items: Sequence[T], size: int) -> tuple[Sequence[T], T | None]:
+    """A page of at most `size` out of up to `size + 1` items, and its last item if more follow."""
+    return (items, None) if len(items) <= size else (items[:size], items[size - 1])

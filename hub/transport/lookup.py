@@ -1,0 +1,28 @@
+"""`nsor.lookup.v1.LookupService` over gRPC."""
+
+from typing import Any
+
+from nsor.lookup.v1 import lookup_service_pb2 as pb
+from nsor.lookup.v1.lookup_service_pb2_grpc import LookupServiceServicer
+from opentelemetry import metrics
+
+from hub.service.lookup import Lookup
+from hub.transport import convert
+from hub.transport.pipeline import current_caller
+
+_checks = metrics.get_meter("nsor.hub").create_counter(
+    "nsor.lookup.checks", "{check}", "Checks of a CNIC, by outcome and role of the caller."
+)
+
+
+class LookupServicer(LookupServiceServicer):
+    """Calls the use case and converts its answer."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+
+    async def CheckCnic(self, request: pb.CheckCnicRequest, context: Any) -> pb.CheckCnicResponse:
+        caller = current_caller()
+        answer = await self._lookup.check(caller, request.cnic, request.at_least_revision)
+        _checks.add(1, {"outcome": answer.outcome, "role": caller.node.role})
+        return convert.answer_message(answer)

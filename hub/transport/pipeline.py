@@ -1,0 +1,177 @@
+"""What happens to every call, in this order: trace, identity, access, rules, use case, and errors on the way back."""
+
+import logging
+import time
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import grpc
+from opentelemetry import metrics, propagate, trace
+from opentelemetry.trace import SpanKind, StatusCode
+
+from hub.domain.audit import AuditEntry
+from hub.domain.errors import Reason, Refused, Violation, invalid
+from hub.domain.node import Caller
+from hub.domain.ports import AuditLog
+from hub.transport import convert
+from hub.transport.contract import MethodPolicy
+from hub.transport.errors import to_status
+from hub.transport.identity import Identifier
+from hub.transport.validation import decode, validate
+
+log = logging.getLogger(__name__)
+tracer = trace.get_tracer("nsor.hub")
+_duration = metrics.get_meter("nsor.hub").create_histogram(
+    "rpc.server.duration", "s", "Time from the arrival of a call to its end, by method and status."
+)
+_caller: ContextVar[Caller] = ContextVar("caller")
+_DENIALS = {Reason.ROLE_NOT_ALLOWED, Reason.NOT_OWNER, Reason.PURPOSE_NOT_ALLOWED}
+
+
+def current_caller() -> Caller:
+    """Who makes the call that is being served."""
+    return _caller.get()
+
+
+class Pipeline(grpc.aio.ServerInterceptor):
+    """Wraps every method of the contract; a method that the contract does not know is not wrapped but refused.
+
+    Args:
+        policies: of `hub.transport.contract.method_policies`.
+        open_services: names of services that any holder of a certificate of our CA may call, such as health.
+    """
+
+    def __init__(
+        self,
+        policies: Mapping[str, MethodPolicy],
+        identifier: Identifier,
+        audit: AuditLog,
+        clock: Callable[[], datetime],
+        open_services: frozenset[str],
+    ) -> None:
+        self._policies = policies
+        self._identifier = identifier
+        self._audit = audit
+        self._clock = clock
+        self._open_services = open_services
+        self._wrapped: dict[str, Any] = {}
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
+        """The handler of a method, wrapped."""
+        name: str = handler_call_details.method.removeprefix("/")
+        handler = await continuation(handler_call_details)
+        if handler is None or name.partition("/")[0] in self._open_services:
+            return handler
+        if name not in self._wrapped:
+            self._wrapped[name] = self._wrap(self._policies[name], handler)
+        return self._wrapped[name]
+
+    def _wrap(self, policy: MethodPolicy, handler: Any) -> Any:
+        def deserialize(data: bytes) -> Any:
+            return decode(policy.request_type, data)
+
+        async def unary(request: Any, context: Any) -> Any:
+            async with self._admit(policy, context, request):
+                return await handler.unary_unary(request, context)
+
+        async def server_stream(request: Any, context: Any) -> AsyncIterator[Any]:
+            async with self._admit(policy, context, request):
+                async for response in handler.unary_stream(request, context):
+                    # Again at each message: a stream must not outlive its caller's right to it.
+                    self._identifier.identify(context.auth_context())
+                    yield response
+
+        async def both_streams(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+            async with self._admit(policy, context, None):
+                async for response in handler.stream_stream(_readable(requests), context):
+                    self._identifier.identify(context.auth_context())
+                    yield response
+
+        if handler.unary_unary:
+            make, behaviour = grpc.unary_unary_rpc_method_handler, unary
+        elif handler.unary_stream:
+            make, behaviour = grpc.unary_stream_rpc_method_handler, server_stream
+        else:
+            make, behaviour = grpc.stream_stream_rpc_method_handler, both_streams
+        return make(behaviour, deserialize, handler.response_serializer)
+
+    @asynccontextmanager
+    async def _admit(self, policy: MethodPolicy, context: Any, request: Any) -> AsyncIterator[None]:
+        """The block is the use case; it runs only for a caller who may, with a request that follows the rules.
+
+        Args:
+            request: None where requests are a stream: the method checks each itself.
+        """
+        began = time.perf_counter()
+        service, _, method = policy.name.partition("/")
+        attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+        carrier = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+        code = "CANCELLED"
+        with tracer.start_as_current_span(
+            policy.name,
+            propagate.extract(carrier),
+            SpanKind.SERVER,
+            attributes,
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                await self._let_in(policy, context, request)
+                yield
+                code = "OK"
+            except Exception as error:
+                status = to_status(await self._refusal(policy, error))
+                code = status.code.name
+                span.set_status(StatusCode.ERROR, code)
+                await context.abort_with_status(status)
+            finally:
+                span.set_attribute("rpc.grpc.status_code", code)
+                _duration.record(time.perf_counter() - began, attributes | {"rpc.grpc.status_code": code})
+
+    async def _let_in(self, policy: MethodPolicy, context: Any, request: Any) -> None:
+        """Identity, access, rules: sets the caller or raises."""
+        if isinstance(request, Refused):
+            raise request
+        node = self._identifier.identify(context.auth_context())
+        caller = Caller(node, policy.name)
+        _caller.set(caller)
+        if node.role not in policy.roles:
+            raise Refused(
+                Reason.ROLE_NOT_ALLOWED,
+                "the caller's role may not call this method",
+                metadata={"role": f"ROLE_{node.role}"},
+            )
+        if request is None:
+            return
+        validate(request)
+        if policy.has_officer and request.HasField("officer"):
+            _caller.set(replace(caller, officer=convert.officer(request.officer)))
+        elif policy.officer_required:
+            raise invalid(Violation("officer", "REQUIRED", "must name who reads, and why"))
+
+    async def _refusal(self, policy: MethodPolicy, error: Exception) -> Refused:
+        """What the caller is told of an error. Denials of access are logged like any access."""
+        if not isinstance(error, Refused):
+            trace_id = f"{trace.get_current_span().get_span_context().trace_id:032x}"
+            # Without the text of the exception, which can quote data: its type and its place are enough.
+            place = "".join(traceback.format_tb(error.__traceback__))
+            log.error("fault in %s, trace %s: %s\n%s", policy.name, trace_id, type(error).__name__, place)
+            return Refused(Reason.INTERNAL, "a fault of the hub", metadata={"trace_id": trace_id})
+        if error.reason in _DENIALS:
+            try:
+                await self._audit.append(AuditEntry(self._clock(), current_caller(), None, error.reason))
+            except Refused as unaudited:
+                log.error("a denial in %s was not logged: %s", policy.name, unaudited.reason)
+        return error
+
+
+async def _readable(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        if isinstance(request, Refused):
+            raise request
+        yield request

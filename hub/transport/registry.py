@@ -1,0 +1,108 @@
+"""`nsor.registry.v1.RegistryService` over gRPC."""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.message import Message
+from nsor.registry.v1 import registry_service_pb2 as pb
+from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
+
+from hub.domain.errors import Refused
+from hub.domain.offender import Offender, OffenderFacts
+from hub.domain.ports import RequestKey
+from hub.service.registry import Draft, Registry, Written
+from hub.transport import convert
+from hub.transport.batches import batches
+from hub.transport.contract import reason_value
+from hub.transport.paging import last_item, page_size, page_token
+from hub.transport.pipeline import current_caller
+from hub.transport.validation import validate
+
+
+class RegistryServicer(RegistryServiceServicer):
+    """Converts, calls the use case, converts back."""
+
+    def __init__(self, registry: Registry, clock: Callable[[], datetime]) -> None:
+        self._registry = registry
+        self._clock = clock
+
+    async def CreateOffender(self, request: pb.CreateOffenderRequest, context: Any) -> pb.CreateOffenderResponse:
+        draft = Draft(request_key(request), convert.offender_facts(request.offender, self._clock()))
+        [result] = await self._registry.create(current_caller(), [draft])
+        if isinstance(result, Refused):
+            raise result
+        return pb.CreateOffenderResponse(
+            offender=convert.offender_message(result.offender), revision=result.revision.token
+        )
+
+    async def GetOffender(self, request: pb.GetOffenderRequest, context: Any) -> pb.GetOffenderResponse:
+        offender = await self._registry.get(current_caller(), convert.offender_id(request.name, "name"))
+        return pb.GetOffenderResponse(offender=convert.offender_message(offender))
+
+    async def ListOffenders(self, request: pb.ListOffendersRequest, context: Any) -> pb.ListOffendersResponse:
+        caller, size = current_caller(), page_size(request.page_size)
+        before = last_item(caller.node.id, request, request.page_token, UUID)
+        found = await self._registry.list(caller, before=before, limit=size + 1)
+        offenders, last = convert.page(found, size)
+        return pb.ListOffendersResponse(
+            offenders=[convert.offender_message(offender) for offender in offenders],
+            next_page_token=page_token(caller.node.id, request, str(last.id)) if last else "",
+        )
+
+    async def UpdateOffender(self, request: pb.UpdateOffenderRequest, context: Any) -> pb.UpdateOffenderResponse:
+        def change(current: Offender) -> OffenderFacts:
+            check = partial(validate, prefix="offender")
+            merged = convert.masked(current, request.offender, request.update_mask, check)
+            return convert.offender_facts(merged, self._clock())
+
+        offender_id = convert.offender_id(request.offender.name, "offender.name")
+        written = await self._registry.update(
+            current_caller(), offender_id, request_key(request), request.offender.etag, change
+        )
+        return pb.UpdateOffenderResponse(
+            offender=convert.offender_message(written.offender), revision=written.revision.token
+        )
+
+    async def ImportOffenders(
+        self, request_iterator: AsyncIterator[pb.ImportOffendersRequest], context: Any
+    ) -> AsyncIterator[pb.ImportOffendersResponse]:
+        # A request_id may stand in a transaction once, so that its second row is seen as the retry that it is.
+        async for rows in batches(request_iterator, key=lambda row: row.request_id):
+            read = [self._read(row) for row in rows]
+            written = iter(await self._registry.create(current_caller(), [d for d in read if isinstance(d, Draft)]))
+            for row, draft in zip(rows, read, strict=True):
+                yield _row_result(row.row, next(written) if isinstance(draft, Draft) else draft)
+
+    def _read(self, row: pb.ImportOffendersRequest) -> Draft | Refused:
+        try:
+            validate(row)
+            return Draft(request_key(row), convert.offender_facts(row.offender, self._clock()))
+        except Refused as refused:
+            return refused
+
+
+def request_key(request: Any) -> RequestKey:
+    """What makes a retry of a mutation recognisable: its request_id, and a digest of all of it."""
+    message: Message = request
+    octets = message.DESCRIPTOR.full_name.encode() + b"\0" + message.SerializeToString(deterministic=True)
+    return RequestKey(UUID(request.request_id), hashlib.sha256(octets).digest())
+
+
+def _row_result(row: int, result: Written | Refused) -> pb.ImportOffendersResponse:
+    if isinstance(result, Written):
+        return pb.ImportOffendersResponse(row=row, offender=result.offender.name)
+    return pb.ImportOffendersResponse(
+        row=row,
+        error=pb.RowError(
+            reason=reason_value(result.reason),
+            message=result.message,
+            field_violations=[
+                pb.FieldViolation(field=v.field, reason=v.reason, description=v.description) for v in result.violations
+            ],
+            metadata=result.metadata,
+        ),
+    )
