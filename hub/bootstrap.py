@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from functools import partial
 
 import uvloop
-from grpc_health.v1 import health
 from opentelemetry import metrics
 
 from hub import telemetry
@@ -28,9 +27,10 @@ from hub.store.database import PostgresDatabase
 from hub.store.feed import FeedStore
 from hub.store.vault import Keyring, Vault
 from hub.transport.contract import method_policies
+from hub.transport.health import Health
 from hub.transport.identity import Identifier
 from hub.transport.pipeline import Pipeline
-from hub.transport.server import OPEN_SERVICES, Tls, UseCases, build_server, set_serving
+from hub.transport.server import OPEN_SERVICES, Tls, UseCases, build_server
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class _Worker:
         self._tail = Tail(FeedStore(self._database, vault), self._index.apply)
         self._audit = AuditWriter(self._database)
         self._directory = NodeDirectory(self._database)
-        self._health = health.aio.HealthServicer()
+        self._health = Health()
         meter = metrics.get_meter("nsor.hub")
         meter.create_observable_gauge("nsor.feed.age", [self._observe_age], "s", "Age of this worker's data.")
         use_cases = UseCases(
@@ -101,7 +101,7 @@ class _Worker:
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-        await set_serving(self._health, False)
+        await self._health.set_serving(False)
         server = self._build_server()
         # Before the register is loaded: callers are told why they get no answer instead of meeting a closed port.
         await server.start()
@@ -117,7 +117,7 @@ class _Worker:
                 )
             ]
             await stopping.wait()
-            await set_serving(self._health, False)
+            await self._health.set_serving(False)
             await server.stop(_GRACE_SECONDS)
             for task in tasks:
                 task.cancel()
@@ -150,7 +150,7 @@ class _Worker:
         while True:
             ready = self._directory.fresh and self._tail.age() <= self._settings.freshness_bound
             if ready != was_ready:
-                await set_serving(self._health, ready)
+                await self._health.set_serving(ready)
                 log.info("serving: %s, records: %d", ready, len(self._index))
             if ready and not ever_ready:
                 ever_ready = True

@@ -17,28 +17,28 @@ class HubSettings(BaseSettings):
 
     dsn: SecretStr = Field(description="PostgreSQL, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE.")
     listen: str = Field(
-        "127.0.0.1:7443", pattern=r"^\S+:\d{1,5}$", description="HOST:PORT; port 0 takes any that is free."
+        default="127.0.0.1:7443", pattern=r"^\S+:\d{1,5}$", description="HOST:PORT; port 0 takes any that is free."
     )
-    workers: int = Field(2, ge=1, le=64, description="Worker processes on the one port.")
+    workers: int = Field(default=2, ge=1, le=64, description="Worker processes on the one port.")
     tls_certificate: Path = Field(description="The hub's certificate, with its chain, in PEM.")
     tls_key: Path = Field(description="Private key of the hub's certificate, in PEM.")
     client_ca: Path = Field(description="CA of the nodes' certificates, in PEM.")
     keyring: Path = Field(description="File of the keys for personal data, as `nsor-hub keyring` makes it.")
-    trust_domain: str = Field("nsor.internal", description="SPIFFE trust domain of the federation.")
+    trust_domain: str = Field(default="nsor.internal", description="SPIFFE trust domain of the federation.")
     freshness_bound: float = Field(
-        5,
+        default=5,
         gt=0,
         le=300,
         description="Seconds after which data is stale, and checks end with OUTCOME_CANNOT_ANSWER.",
     )
     disclosure: DisclosureMode = Field(
-        DisclosureMode.HIT_WITH_NAME, description="What a hit tells the public: HIT_ONLY or HIT_WITH_NAME."
+        default=DisclosureMode.HIT_WITH_NAME, description="What a hit tells the public: HIT_ONLY or HIT_WITH_NAME."
     )
     disclose_under_appeal: bool = Field(
-        False, description="Whether a conviction under appeal alone is a hit for the public. Assumed: no."
+        default=False, description="Whether a conviction under appeal alone is a hit for the public. Assumed: no."
     )
-    database_pool: int = Field(8, ge=2, le=100, description="Database connections of each worker at most.")
-    reflection: bool = Field(False, description="Whether gRPC reflection is on.")
+    database_pool: int = Field(default=8, ge=2, le=100, description="Database connections of each worker at most.")
+    reflection: bool = Field(default=False, description="Whether gRPC reflection is on.")
 
     @classmethod
     def load(cls, file: Path | None) -> "HubSettings":

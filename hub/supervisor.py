@@ -6,7 +6,7 @@ import multiprocessing.connection
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -98,12 +98,17 @@ class Supervisor:
 
 
 @contextmanager
-def _reserved(listen: str) -> Iterator[str]:
+def _reserved(listen: str) -> Generator[str]:
     """Holds a port for the workers, which share it by SO_REUSEPORT; 0 becomes the port that was free."""
     host, _, port = listen.rpartition(":")
     family, kind, protocol, _, address = socket.getaddrinfo(
         host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
+    if address[1]:
+        # A port shared by SO_REUSEPORT could be another hub's: half of the callers would get the wrong register.
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
     with socket.socket(family, kind, protocol) as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         holder.bind(address)

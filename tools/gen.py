@@ -8,6 +8,7 @@ therefore taken out of the descriptors before the stubs are written; the rules s
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import grpc_tools.protoc
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -18,7 +19,8 @@ VALIDATE = "buf/validate/validate.proto"
 
 
 def protoc(*args: str) -> None:
-    if status := grpc_tools.protoc.main(["protoc", *args]):
+    compiler: Any = grpc_tools.protoc  # without types
+    if status := compiler.main(["protoc", *args]):
         sys.exit(status)
 
 

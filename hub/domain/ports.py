@@ -74,11 +74,11 @@ class Transaction(Protocol):
         """Records, newest first, older than `before`."""
         ...
 
-    async def update_offender(self, offender: Offender) -> None:
+    async def update_offender(self, changed: Offender) -> None:
         """Writes the next version of a locked record."""
         ...
 
-    async def insert_notice(self, notice: Notice) -> None:
+    async def insert_notice(self, recorded: Notice) -> None:
         """Writes a notice."""
         ...
 
@@ -98,7 +98,7 @@ class Transaction(Protocol):
         """A node."""
         ...
 
-    async def insert_node(self, node: Node) -> None:
+    async def insert_node(self, new: Node) -> None:
         """Writes a new node."""
         ...
 

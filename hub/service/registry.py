@@ -145,7 +145,7 @@ class Registry:
         past = await tx.past_requests(caller.node.id, [r.id for r in requests])
         same = {r.id: past[r.id] for r in requests if r.id in past and past[r.id].digest == r.digest}
         versions = [(p.record_id, p.version) for p in same.values()]
-        offenders = await tx.offenders_at(versions) if versions else {}
+        offenders = await tx.offenders_at(versions)
         return {
             request_id: Written(offenders[same[request_id].record_id], same[request_id].revision)
             if request_id in same

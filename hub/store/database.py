@@ -1,7 +1,7 @@
 """Connections and transactions, and the one place where database errors become refusals."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import files
 
@@ -51,7 +51,7 @@ class PostgresDatabase:
         )
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[StoreTransaction]:
+    async def transaction(self) -> AsyncGenerator[StoreTransaction]:
         """Opens a transaction: committed when the block ends, rolled back when it raises.
 
         Raises:
@@ -61,7 +61,7 @@ class PostgresDatabase:
             yield StoreTransaction(connection, self._vault)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[AsyncConnection]:
+    async def connection(self) -> AsyncGenerator[AsyncConnection]:
         """The same, for the parts of this room that write their own SQL."""
         with _refusals():
             async with self.engine.begin() as connection:
@@ -73,7 +73,7 @@ class PostgresDatabase:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def _refusals() -> Generator[None]:
     """Turns errors of the database into refusals; their texts can quote data, so they go no further."""
     try:
         yield

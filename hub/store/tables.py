@@ -57,7 +57,7 @@ node_certificate = Table(
     metadata,
     # Up to 160 bits, so no integer type holds it.
     Column("serial", Numeric(49, 0), primary_key=True),
-    Column("node_id", ForeignKey("node.id"), nullable=False, index=True),
+    Column("node_id", Text, ForeignKey("node.id"), nullable=False, index=True),
     _time("expires_at"),
 )
 
@@ -66,7 +66,7 @@ offender = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("cnic_index", LargeBinary, nullable=False),
-    Column("owner", ForeignKey("node.id"), nullable=False),
+    Column("owner", Text, ForeignKey("node.id"), nullable=False),
     Column("version", Integer, nullable=False),
     Column("wrapped_key", LargeBinary, nullable=False),
     _time("created_at"),
@@ -77,9 +77,9 @@ offender = Table(
 offender_revision = Table(
     "offender_revision",
     metadata,
-    Column("offender_id", ForeignKey("offender.id"), primary_key=True),
+    Column("offender_id", Uuid, ForeignKey("offender.id"), primary_key=True),
     Column("version", Integer, primary_key=True),
-    Column("owner", ForeignKey("node.id"), nullable=False),
+    Column("owner", Text, ForeignKey("node.id"), nullable=False),
     Column("body", LargeBinary, nullable=False),
     _time("changed_at"),
 )
@@ -88,8 +88,8 @@ notice = Table(
     "notice",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("offender_id", ForeignKey("offender.id"), nullable=False),
-    Column("recorder", ForeignKey("node.id"), nullable=False),
+    Column("offender_id", Uuid, ForeignKey("offender.id"), nullable=False),
+    Column("recorder", Text, ForeignKey("node.id"), nullable=False),
     Column("body", LargeBinary, nullable=False),
     _time("created_at"),
     Index(None, "offender_id", "id"),
@@ -98,7 +98,7 @@ notice = Table(
 request = Table(
     "request",
     metadata,
-    Column("node_id", ForeignKey("node.id"), primary_key=True),
+    Column("node_id", Text, ForeignKey("node.id"), primary_key=True),
     Column("request_id", Uuid, primary_key=True),
     Column("digest", LargeBinary, nullable=False),
     Column("record_id", Uuid, nullable=False),

@@ -35,7 +35,7 @@ _CURRENT = (offender.c.id == offender_revision.c.offender_id) & (offender.c.vers
 _EPOCH = select(feed_head.c.epoch).scalar_subquery().label("epoch")
 
 
-def select_offenders() -> Select[Any]:
+def select_offenders() -> Select[*tuple[Any, ...]]:
     """Columns from which `open_row` makes a record; add the join to the wanted versions."""
     return select(
         offender.c.id,
@@ -48,12 +48,12 @@ def select_offenders() -> Select[Any]:
     )
 
 
-def select_current() -> Select[Any]:
+def select_current() -> Select[*tuple[Any, ...]]:
     """Records as they are now."""
     return select_offenders().join_from(offender, offender_revision, _CURRENT)
 
 
-def select_versions(versions: Collection[tuple[UUID, int]]) -> Select[Any]:
+def select_versions(versions: Collection[tuple[UUID, int]]) -> Select[*tuple[Any, ...]]:
     """Records as they were at these versions."""
     return (
         select_offenders()
@@ -76,7 +76,7 @@ def open_row(vault: Vault, row: Any) -> Offender:
     )
 
 
-def select_notices() -> Select[Any]:
+def select_notices() -> Select[*tuple[Any, ...]]:
     """Columns from which `open_notice_row` makes a notice."""
     return select(notice, offender.c.wrapped_key).join_from(notice, offender)
 
@@ -94,7 +94,7 @@ def open_notice_row(vault: Vault, row: Any) -> Notice:
     )
 
 
-def select_nodes() -> Select[Any]:
+def select_nodes() -> Select[*tuple[Any, ...]]:
     """Nodes with the end of their newest certificate."""
     certificate = node_certificate.alias()
     newest = select(func.max(certificate.c.expires_at)).where(certificate.c.node_id == node.c.id).scalar_subquery()
@@ -160,6 +160,8 @@ class StoreTransaction:
         return {o.facts.person.cnic: o for o in found}
 
     async def offenders_at(self, versions: Collection[tuple[UUID, int]]) -> Mapping[UUID, Offender]:
+        if not versions:
+            return {}
         rows = await self._connection.execute(select_versions(versions))
         return {row.id: open_row(self._vault, row) for row in rows}
 

@@ -75,7 +75,7 @@ def method_policies(services: Iterable[ServiceDescriptor] = SERVICES) -> Mapping
     return policies
 
 
-def reason_value(reason: Reason) -> error_reason_pb2.ErrorReason:
+def reason_value(reason: Reason) -> error_reason_pb2.ErrorReason.ValueType:
     """The contract's value of a reason."""
     return error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{reason}")
 

@@ -7,7 +7,7 @@ once.
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
 from enum import StrEnum
@@ -96,7 +96,7 @@ class Reader:
 
 
 @contextmanager
-def _reading() -> Iterator[Reader]:
+def _reading() -> Generator[Reader]:
     """Gives a reader, and refuses at the end of the block if anything was wrong.
 
     Raises:

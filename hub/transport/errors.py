@@ -36,7 +36,7 @@ def to_status(refused: Refused) -> Status:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromSeconds(_RETRY_SECONDS)
         details.append(retry)
-    return rpc_status.to_status(
+    return rpc_status.to_status(  # pyright: ignore[reportUnknownMemberType] - the package has no types
         status_pb2.Status(code=code, message=refused.message, details=[_pack(detail) for detail in details])
     )
 

@@ -3,7 +3,7 @@
 import logging
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -101,7 +101,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         return make(behaviour, deserialize, handler.response_serializer)
 
     @asynccontextmanager
-    async def _admit(self, policy: MethodPolicy, context: Any, request: Any) -> AsyncIterator[None]:
+    async def _admit(self, policy: MethodPolicy, context: Any, request: Any) -> AsyncGenerator[None]:
         """The block is the use case; it runs only for a caller who may, with a request that follows the rules.
 
         Args:

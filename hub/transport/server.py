@@ -6,7 +6,6 @@ from datetime import datetime
 from pathlib import Path
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from nsor.federation.v1.federation_service_pb2_grpc import add_FederationServiceServicer_to_server
 from nsor.lookup.v1.lookup_service_pb2_grpc import add_LookupServiceServicer_to_server
@@ -17,6 +16,7 @@ from hub.service.federation import Federation
 from hub.service.lookup import Lookup
 from hub.service.monitoring import Monitoring
 from hub.service.registry import Registry
+from hub.transport import health
 from hub.transport.contract import SERVICES
 from hub.transport.federation import FederationServicer
 from hub.transport.lookup import LookupServicer
@@ -76,7 +76,7 @@ def build_server(
     tls: Tls,
     pipeline: Pipeline,
     use_cases: UseCases,
-    health_servicer: health.aio.HealthServicer,
+    own_health: health.Health,
     clock: Callable[[], datetime],
     *,
     with_reflection: bool,
@@ -91,16 +91,9 @@ def build_server(
     add_LookupServiceServicer_to_server(LookupServicer(use_cases.lookup), server)
     add_FederationServiceServicer_to_server(FederationServicer(use_cases.federation), server)
     add_MonitoringServiceServicer_to_server(MonitoringServicer(use_cases.monitoring, clock), server)
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    own_health.add_to(server)
     if with_reflection:
         names = [service.full_name for service in SERVICES]
         reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     server.add_secure_port(address, tls.credentials())
     return server
-
-
-async def set_serving(health_servicer: health.aio.HealthServicer, serving: bool) -> None:
-    """Tells the health service's callers whether this worker serves, as a whole and by service."""
-    status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-    for name in ("", *(service.full_name for service in SERVICES)):
-        await health_servicer.set(name, status)

@@ -40,7 +40,7 @@ def decode(message_type: type[M], data: bytes) -> M | Refused:
 
 def _violation(found: protovalidate.Violation, prefix: str) -> Violation:
     path = prefix
-    for element in found.proto.field.elements:
+    for element in found.proto.field.elements if found.proto.field else ():
         path += ("." if path else "") + element.field_name
         if element.subscript is not None:
             path += f"[{element.subscript.value}]"

@@ -1,0 +1,1 @@
+"""The register at work, from end to end: `python -m demo`."""

@@ -1,0 +1,86 @@
+"""People who do not exist, for the demonstration, tests and benchmarks.
+
+Their CNICs begin with 9, which stands for no province, so that none can be a living person's number.
+"""
+
+import random
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+from nsor.registry.v1 import offender_pb2 as pb
+
+from hub.domain.districts import districts
+from hub.domain.offences import offences
+
+_MEN = {
+    "Ahmed": "احمد", "Ali": "علی", "Asif": "آصف", "Bilal": "بلال", "Faisal": "فیصل", "Hamza": "حمزہ",
+    "Imran": "عمران", "Kashif": "کاشف", "Muhammad": "محمد", "Nadeem": "ندیم", "Naveed": "نوید", "Rashid": "راشد",
+    "Shahid": "شاہد", "Tariq": "طارق", "Usman": "عثمان", "Waqas": "وقاص", "Yasir": "یاسر", "Zubair": "زبیر",
+}  # fmt: skip
+_WOMEN = {
+    "Amina": "آمنہ", "Ayesha": "عائشہ", "Bushra": "بشریٰ", "Farzana": "فرزانہ", "Hina": "حنا", "Nadia": "نادیہ",
+    "Rabia": "رابعہ", "Saima": "صائمہ", "Sana": "ثنا", "Zainab": "زینب",
+}  # fmt: skip
+_FAMILIES = {
+    "Abbasi": "عباسی", "Awan": "اعوان", "Baloch": "بلوچ", "Bhatti": "بھٹی", "Butt": "بٹ", "Chaudhry": "چوہدری",
+    "Gujjar": "گجر", "Hussain": "حسین", "Iqbal": "اقبال", "Khan": "خان", "Malik": "ملک", "Mirza": "مرزا",
+    "Qureshi": "قریشی", "Rajput": "راجپوت", "Shah": "شاہ", "Sheikh": "شیخ", "Siddiqui": "صدیقی", "Soomro": "سومرو",
+}  # fmt: skip
+_SEXES = {pb.SEX_MALE: 0.94, pb.SEX_FEMALE: 0.04, pb.SEX_X: 0.02}
+_FINALITIES = {pb.FINALITY_FINAL: 0.8, pb.FINALITY_APPEAL_WINDOW: 0.2}
+
+
+def cnic(number: int) -> str:
+    """The CNIC of the person with a number, 0 to 10^11 - 1, as on a card."""
+    digits = f"9{number:011d}"
+    # The last digit is odd or even as it happens: nothing may be read from it.
+    digits += str(number * 7 % 10)
+    return f"{digits[:5]}-{digits[5:12]}-{digits[12]}"
+
+
+def offenders(count: int, *, province: str, seed: int, first: int = 0) -> Iterator[pb.Offender]:
+    """Convicts of a province, the same ones for the same arguments.
+
+    Args:
+        first: number of the first one; ranges of numbers that do not overlap give different people.
+    """
+    chance = random.Random(f"{province}/{seed}")
+    places = sorted(name for name, of in districts().items() if of == province)
+    for number in range(first, first + count):
+        yield _offender(chance, number, places)
+
+
+def _offender(chance: random.Random, number: int, places: list[str]) -> pb.Offender:
+    [sex] = chance.choices(list(_SEXES), list(_SEXES.values()))
+    names = _WOMEN if sex == pb.SEX_FEMALE else _MEN
+    given, father, family = chance.choice(list(names)), chance.choice(list(_MEN)), chance.choice(list(_FAMILIES))
+    birth = date(1950, 1, 1) + timedelta(days=chance.randrange(365 * 50))
+    district = chance.choice(places)
+    convicted = max(birth + timedelta(days=365 * 18), date(2022, 1, 1)) + timedelta(days=chance.randrange(1400))
+    [finality] = chance.choices(list(_FINALITIES), list(_FINALITIES.values()))
+    husband = sex == pb.SEX_FEMALE and chance.random() < 0.6
+    return pb.Offender(
+        person=pb.Person(
+            cnic=cnic(number),
+            full_name=f"{given} {family}",
+            full_name_ur=f"{names[given]} {_FAMILIES[family]}",
+            guardian_name=f"{father} {family}",
+            guardian_name_ur=f"{_MEN[father]} {_FAMILIES[family]}",
+            guardian_relation=pb.GUARDIAN_RELATION_HUSBAND if husband else pb.GUARDIAN_RELATION_FATHER,
+            sex=sex,
+            date_of_birth=birth.isoformat(),
+        ),
+        district=district,
+        convictions=[
+            pb.Conviction(
+                court=f"Anti-Rape Special Court, {district}",
+                case_number=f"{chance.randrange(1, 900)}/{convicted.year}",
+                fir_number=f"{chance.randrange(1, 2000)}/{convicted.year - 1}",
+                police_station=f"Model Town, {district}",
+                offence_code=chance.choice(list(offences())),
+                conviction_date=convicted.isoformat(),
+                finality=finality,
+                victim_class=chance.choice([pb.VICTIM_CLASS_CHILD, pb.VICTIM_CLASS_WOMAN, pb.VICTIM_CLASS_OTHER]),
+            )
+        ],
+    )
