@@ -46,6 +46,10 @@ class FeedStore(Protocol):
         ...
 
 
+class RegisterReplaced(Exception):
+    """The database is not the one that this process loaded: it must end and begin anew."""
+
+
 class Tail:
     """Follows the feed and lets others in this process follow it.
 
@@ -80,7 +84,11 @@ class Tail:
         self._head = head
 
     async def run(self) -> None:
-        """Follows until it is cancelled; outlives a database that goes away and comes back."""
+        """Follows until it is cancelled; outlives a database that goes away and comes back.
+
+        Raises:
+            RegisterReplaced: an older register came back in its place.
+        """
         while True:
             try:
                 if not await self._step():
@@ -97,6 +105,8 @@ class Tail:
             await self._store.sequence()
             asked_at = time.monotonic()
             head = await self._store.head()
+        if head.epoch != self.epoch or head.seq < self._seq:
+            raise RegisterReplaced("the register was restored: this process holds another one's data")
         events = await self._store.events(self._seq, _PAGE) if head.seq > self._seq else ()
         for event in events:
             self._apply(event)

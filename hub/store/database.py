@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import files
+from typing import Any, LiteralString
 
 import alembic.command
 import alembic.config
+import psycopg
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -24,6 +26,7 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "1500ms",
     "application_name": "nsor-hub",
 }
+_OPTIONS = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
 _CONNECT_SECONDS = 3
 
 
@@ -37,6 +40,8 @@ class PostgresDatabase:
 
     def __init__(self, dsn: str, vault: Vault, pool_size: int = 8) -> None:
         self._vault = vault
+        self._dsn = dsn
+        self._peeker: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
         self.engine: AsyncEngine = create_async_engine(
             make_url(dsn).set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
@@ -44,10 +49,7 @@ class PostgresDatabase:
             pool_timeout=_CONNECT_SECONDS,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={
-                "connect_timeout": _CONNECT_SECONDS,
-                "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
-            },
+            connect_args={"connect_timeout": _CONNECT_SECONDS, "options": _OPTIONS},
         )
 
     @asynccontextmanager
@@ -67,8 +69,27 @@ class PostgresDatabase:
             async with self.engine.begin() as connection:
                 yield connection
 
+    async def peek(self, query: LiteralString) -> tuple[Any, ...]:
+        """The one row of a query that is asked many times a second.
+
+        On a connection of its own, in autocommit and prepared: a tenth of what a transaction of the pool costs.
+
+        Raises:
+            Refused: DATABASE_UNAVAILABLE.
+        """
+        with _refusals():
+            if self._peeker is None or self._peeker.closed:
+                self._peeker = await psycopg.AsyncConnection.connect(
+                    self._dsn, autocommit=True, connect_timeout=_CONNECT_SECONDS, options=_OPTIONS
+                )
+            row = await (await self._peeker.execute(query, prepare=True)).fetchone()
+        assert row is not None, "the query gives one row"
+        return row
+
     async def close(self) -> None:
         """Closes every connection."""
+        if self._peeker:
+            await self._peeker.close()
         await self.engine.dispose()
 
 
@@ -81,10 +102,11 @@ def _refusals() -> Generator[None]:
         raise _unavailable() from error
     except IntegrityError as error:
         raise _conflict() from error
-    except DBAPIError as error:
-        # SQLSTATE class 40: deadlock or serialization failure. 08, 53, 55, 57, 58 and no code at all: no server, too
-        # many connections, a time limit, a shutdown.
-        code: str = getattr(error.orig, "sqlstate", None) or ""
+    except (DBAPIError, psycopg.Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        code: str = getattr(cause, "sqlstate", None) or ""
+        # SQLSTATE class 40: deadlock or serialization failure. 08, 25, 53, 55, 57, 58 and no code at all: no server,
+        # too many connections, a time limit, a shutdown.
         if code.startswith("40"):
             raise _conflict() from error
         if code[:2] in ("", "08", "25", "53", "55", "57", "58"):

@@ -7,19 +7,23 @@ write takes its outbox id while it holds the record's lock.
 """
 
 from collections.abc import AsyncIterator, Collection, Sequence
+from typing import LiteralString
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.feed import Change, Event, Head, IndexedOffender
 from hub.store.database import PostgresDatabase
-from hub.store.tables import feed_event, feed_head, notice, offender, outbox
+from hub.store.tables import feed_event, notice, offender
 from hub.store.transaction import open_notice_row, open_row, select_current, select_notices, select_versions
 from hub.store.vault import Vault
 
 _SEQUENCE_LIMIT = 1000
 
+_HEAD: LiteralString = """
+    SELECT epoch, seq, as_of, clock_timestamp(), EXISTS (SELECT FROM outbox) FROM feed_head
+"""
 _LOCK_HEAD = text("SELECT seq, clock_timestamp() AS now FROM feed_head FOR UPDATE SKIP LOCKED")
 _MOVE = text("""
     WITH moved AS (
@@ -40,11 +44,8 @@ class FeedStore:
 
     async def head(self) -> Head:
         """How far the feed is sequenced, and whether something waits to be."""
-        waiting = select(func.count()).select_from(select(outbox.c.id).limit(1).subquery()).scalar_subquery()
-        query = select(feed_head, func.clock_timestamp().label("now"), waiting.label("waiting"))
-        async with self._database.connection() as connection:
-            row = (await connection.execute(query)).one()
-        return Head(row.epoch, row.seq, row.as_of, age=row.now - row.as_of, waiting=row.waiting > 0)
+        epoch, seq, as_of, now, waiting = await self._database.peek(_HEAD)
+        return Head(epoch, seq, as_of, age=now - as_of, waiting=waiting)
 
     async def sequence(self) -> int:
         """Moves what is committed from the outbox to the feed, unless another process is at it.

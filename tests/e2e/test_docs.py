@@ -1,0 +1,87 @@
+"""The commands in the documents do what the documents say."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hub.dev.postgres import EmbeddedPostgres
+from tests.support.hub import RunningHub
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+def blocks(document: str, language: str) -> list[str]:
+    """The code blocks of a document."""
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / document).read_text(), re.DOTALL | re.MULTILINE)
+
+
+def shell(script: str, folder: Path, **environment: str) -> str:
+    """Runs commands as a reader would, and gives what they print."""
+    path = f"{BIN}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env=os.environ | {"PATH": path} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_readme_leads_to_a_hub_that_answers(hub: RunningHub) -> None:
+    _, start, use = blocks("README.md", "sh")
+    assert "nsor-hub dev --dir state" in start
+    use = use.replace("127.0.0.1:7443", hub.target).replace("$PWD/.venv/bin", str(BIN))
+    printed = shell(use.replace("state/nodes", "nodes"), hub.folder)
+    assert "punjab-police" in printed
+
+    [python] = blocks("README.md", "python")
+    python = python.replace("127.0.0.1:7443", hub.target).replace("state/nodes", str(hub.folder / "nodes"))
+    printed = subprocess.run([sys.executable, "-c", python], capture_output=True, text=True, check=True, timeout=60)
+    assert printed.stdout.startswith("2 ")  # OUTCOME_NO_RECORD
+
+
+def test_an_operator_sets_up_a_hub_by_the_guide(tmp_path: Path) -> None:
+    setup, serve, check = blocks("docs/operations.md", "sh")
+    with EmbeddedPostgres(tmp_path / "postgres") as postgres:
+        [port] = shell(
+            "python -c 'import socket; s = socket.create_server((\"127.0.0.1\", 0)); print(s.getsockname()[1])'",
+            tmp_path,
+        ).split()
+        shell(setup.replace("7443", port), tmp_path, DSN=postgres.dsn())
+        process = subprocess.Popen([BIN / serve.split()[0], *serve.split()[1:]], cwd=tmp_path)
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    printed = shell(check.replace("7443", port), tmp_path)
+                    break
+                except AssertionError:
+                    if process.poll() is not None or time.monotonic() > deadline:
+                        raise
+            assert "punjab-police" in printed
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("command", ["nsor-hub", "nsor", "nsor-sms-bridge"])
+def test_help_is_worth_reading(command: str) -> None:
+    printed = subprocess.run([BIN / command, "--help"], capture_output=True, text=True, check=True, timeout=60)
+    assert len(printed.stdout.splitlines()) > 15
+
+
+def test_the_links_in_the_documents_lead_somewhere() -> None:
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            if "://" not in link:
+                assert (document.parent / link).exists(), f"{document.name}: {link}"
