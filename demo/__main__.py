@@ -16,18 +16,18 @@ from typing import Annotated
 
 import grpc
 import typer
-from nsor.common.v1.officer_pb2 import OfficerContext, Purpose
-from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest
-from nsor.lookup.v1.lookup_service_pb2_grpc import LookupServiceStub
-from nsor.registry.v1.offender_pb2 import Finality, Offender
-from nsor_client import Client, Credentials, NsorError
-from nsor_client.rows import write_csv
 from rich.console import Console
 from rich.table import Table
 
 from demo.people import cnic, offenders
 from demo.processes import Processes
 from hub.pki import CertificateAuthority
+from nsor.common.v1.officer_pb2 import OfficerContext, Purpose
+from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest
+from nsor.lookup.v1.lookup_service_pb2_grpc import LookupServiceStub
+from nsor.registry.v1.offender_pb2 import Finality, Offender
+from nsor_client import Client, Credentials, NsorError
+from nsor_client.rows import write_csv
 from sms_bridge.simulator import Reply, text_once
 
 _ROWS = 1000

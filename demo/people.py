@@ -7,10 +7,9 @@ import random
 from collections.abc import Iterator
 from datetime import date, timedelta
 
-from nsor.registry.v1 import offender_pb2 as pb
-
 from hub.domain.districts import districts
 from hub.domain.offences import offences
+from nsor.registry.v1 import offender_pb2 as pb
 
 _MEN = {
     "Ahmed": "احمد", "Ali": "علی", "Asif": "آصف", "Bilal": "بلال", "Faisal": "فیصل", "Hamza": "حمزہ",

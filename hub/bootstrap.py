@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import uvloop
@@ -62,7 +62,8 @@ class _Worker:
         self._database = PostgresDatabase(settings.dsn.get_secret_value(), vault, settings.database_pool)
         telemetry.start(self._database.engine.sync_engine)
         self._index = LookupIndex()
-        self._tail = Tail(FeedStore(self._database, vault), self._index.apply)
+        feed_store = FeedStore(self._database, vault)
+        self._tail = Tail(feed_store, self._index.apply)
         self._audit = AuditWriter(self._database)
         self._directory = NodeDirectory(self._database)
         self._health = Health()
@@ -79,7 +80,7 @@ class _Worker:
                 policy=DisclosurePolicy(settings.disclosure, settings.disclose_under_appeal),
                 freshness_bound=settings.freshness_bound,
             ),
-            federation=Federation(self._database, self._tail, self._audit, utc_now),
+            federation=Federation(self._database, self._tail, feed_store, self._audit, utc_now),
             monitoring=Monitoring(self._database, self._audit, utc_now),
         )
         identifier = Identifier(self._directory, settings.trust_domain, utc_now)
@@ -112,6 +113,7 @@ class _Worker:
                     self._audit.run(),
                     self._refresh_directory(),
                     self._follow_feed(),
+                    self._tail.compact_forever(timedelta(days=self._settings.feed_retention_days)),
                     self._report(on_ready),
                     _watch_parent(stopping),
                 )

@@ -38,6 +38,11 @@ class HubSettings(BaseSettings):
         default=False, description="Whether a conviction under appeal alone is a hit for the public. Assumed: no."
     )
     database_pool: int = Field(default=8, ge=2, le=100, description="Database connections of each worker at most.")
+    feed_retention_days: float = Field(
+        default=7,
+        gt=0,
+        description="Days for which the feed can be resumed; afterwards a node takes a snapshot. Assumed.",
+    )
     reflection: bool = Field(default=False, description="Whether gRPC reflection is on.")
 
     @classmethod

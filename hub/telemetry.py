@@ -16,6 +16,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from sqlalchemy import Engine
 
+# Seconds: a collector that is gone must not hold up the end of a process.
+_TIMEOUT = 2.0
+
 
 def start(engine: Engine) -> None:
     """Begins to export this process's traces and metrics, those of its database engine among them."""
@@ -23,7 +26,9 @@ def start(engine: Engine) -> None:
         return
     resource = Resource.create({"service.name": "nsor-hub", "service.instance.id": str(os.getpid())})
     tracing = TracerProvider(resource=resource)
-    tracing.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    tracing.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=_TIMEOUT)))
     trace.set_tracer_provider(tracing)
-    metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())], resource=resource))
+    metrics.set_meter_provider(
+        MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter(timeout=_TIMEOUT))], resource=resource)
+    )
     SQLAlchemyInstrumentor().instrument(engine=engine)

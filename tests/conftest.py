@@ -20,6 +20,13 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
 
 
 @pytest.fixture
+def folder_hub(folder: Path) -> Iterator[RunningHub]:
+    """A hub of the test's own, for what would disturb others."""
+    with RunningHub(folder) as running:
+        yield running
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder for a hub of the test's own."""
     return tmp_path / "state"

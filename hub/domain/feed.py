@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from hub.domain.node import Node
 from hub.domain.notice import Notice
 from hub.domain.offender import Offender
 
@@ -34,6 +35,31 @@ class Event:
     write: int
     committed_at: datetime
     changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A part of the register as it was at one place of the feed."""
+
+    seq: int
+    as_of: datetime
+    offenders: tuple[Offender, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a node has applied the feed.
+
+    Attributes:
+        seq: number of the last event that it acknowledged.
+        behind: time since the oldest event that it did not.
+    """
+
+    node: Node
+    seq: int
+    acknowledged_at: datetime
+    behind: timedelta
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ _POLL_SECONDS = 0.025
 _HEARTBEAT = timedelta(milliseconds=500)
 _PAGE = 200
 _RECENT = 2000
+_COMPACT_SECONDS = 60
 
 
 class FeedStore(Protocol):
@@ -39,6 +40,10 @@ class FeedStore(Protocol):
 
     async def seq_of_write(self, write: int) -> int | None:
         """The number that the event of a write got."""
+        ...
+
+    async def compact(self, older_than: timedelta) -> int:
+        """Removes events from the beginning of the feed."""
         ...
 
     def snapshot(self) -> AsyncIterator[Sequence[IndexedOffender]]:
@@ -97,6 +102,20 @@ class Tail:
                 log.warning("feed stands still: %s", refused.reason)
                 await asyncio.sleep(1)
 
+    async def compact_forever(self, retention: timedelta) -> None:
+        """Keeps the feed from growing without end, until it is cancelled.
+
+        Args:
+            retention: age at which events are dropped; who comes later takes a snapshot.
+        """
+        while True:
+            try:
+                if await self._store.compact(retention):
+                    continue
+            except Refused as refused:
+                log.warning("the feed was not compacted: %s", refused.reason)
+            await asyncio.sleep(_COMPACT_SECONDS)
+
     async def _step(self) -> bool:
         """One round; True when there may be more at once."""
         asked_at = time.monotonic()
@@ -150,7 +169,12 @@ class Tail:
 
     async def reached(self, revision: Revision) -> None:
         """Returns when this process has applied a revision. Cancel it to give up."""
-        seq = await self.resolve(revision)
+        try:
+            seq = await self.resolve(revision)
+        except Refused as refused:
+            if refused.reason is Reason.REVISION_COMPACTED:
+                return  # so old that the feed has dropped it, so this process has it
+            raise
         while self._seq < seq:
             await self._wait_for_move()
 
@@ -161,6 +185,9 @@ class Tail:
 
         An item without events is a bookmark: there is one at the beginning and after `bookmark_seconds` of silence.
         The time is None while the follower is behind.
+
+        Raises:
+            Refused: REVISION_COMPACTED: the feed does not hold what comes after `after`.
         """
         seq = after
         if seq >= self._seq:
@@ -182,7 +209,11 @@ class Tail:
         if self._recent and self._recent[0].seq <= seq + 1:
             start = seq + 1 - self._recent[0].seq
             return [self._recent[i] for i in range(start, min(start + _PAGE, len(self._recent)))]
-        return await self._store.events(seq, _PAGE)
+        events = await self._store.events(seq, _PAGE)
+        # Numbers have no gaps, so what does not follow at once is not there any more.
+        if not events or events[0].seq != seq + 1:
+            raise Refused(Reason.REVISION_COMPACTED, "the feed no longer holds this revision; take a snapshot")
+        return events
 
     async def _wait_for_move(self) -> None:
         async with self._moved:

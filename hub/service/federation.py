@@ -1,12 +1,14 @@
 """The federation: its nodes and its feed."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from hub.domain.audit import AuditEntry
-from hub.domain.feed import Event
+from hub.domain.errors import Reason, Refused
+from hub.domain.feed import Event, Progress, Snapshot
 from hub.domain.node import Caller, Node
 from hub.domain.ports import AuditLog, Database
 from hub.domain.revision import Revision
@@ -25,6 +27,11 @@ class Feed(Protocol):
         """The newest revision."""
         ...
 
+    @property
+    def as_of(self) -> datetime:
+        """Everything committed before this time has been applied."""
+        ...
+
     async def resolve(self, revision: Revision) -> int:
         """The number of a revision."""
         ...
@@ -34,6 +41,31 @@ class Feed(Protocol):
     ) -> AsyncIterator[tuple[Sequence[Event], int, datetime | None]]:
         """What comes after a number."""
         ...
+
+
+class FeedStore(Protocol):
+    """The feed's tables, see `hub.store.feed`."""
+
+    def snapshot_at_head(self) -> AsyncIterator[Snapshot]:
+        """The register as it was at the head of the feed, in parts."""
+        ...
+
+    async def acknowledge(self, node_id: str, seq: int, at: datetime) -> None:
+        """Keeps how far a node has applied the feed."""
+        ...
+
+    async def progress(self) -> Sequence[Progress]:
+        """How far each node is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FederationStatus:
+    """How far the feed is, and each node that follows it."""
+
+    head: Revision
+    as_of: datetime
+    nodes: Sequence[Progress]
 
 
 class Federation:
@@ -47,12 +79,14 @@ class Federation:
         self,
         database: Database,
         feed: Feed,
+        store: FeedStore,
         audit: AuditLog,
         clock: Callable[[], datetime],
         bookmark_seconds: float = 2,
     ) -> None:
         self._database = database
         self._feed = feed
+        self._store = store
         self._audit = audit
         self._clock = clock
         self._bookmark_seconds = bookmark_seconds
@@ -63,7 +97,7 @@ class Federation:
         """Follows the feed after a revision token; "0" is the beginning, empty is now.
 
         Raises:
-            Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED.
+            Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED.
         """
         epoch = self._feed.epoch
         if after == "0":
@@ -74,6 +108,28 @@ class Federation:
         await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
         async for events, last, as_of in self._feed.follow(seq, self._bookmark_seconds):
             yield events, Revision(epoch, seq=last), as_of
+
+    async def snapshot(self, caller: Caller) -> AsyncIterator[tuple[Snapshot, Revision]]:
+        """The register exactly as it was at one revision, in parts; `watch` after it goes on from there."""
+        epoch = self._feed.epoch
+        await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
+        async for part in self._store.snapshot_at_head():
+            yield part, Revision(epoch, seq=part.seq)
+
+    async def acknowledge(self, caller: Caller, token: str) -> None:
+        """Keeps how far the caller has applied the feed.
+
+        Raises:
+            Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED.
+        """
+        revision = Revision.parse(token, self._feed.epoch)
+        if revision.seq is None:
+            raise Refused(Reason.INVALID_REVISION, "not a revision that the feed has sent")
+        await self._store.acknowledge(caller.node.id, revision.seq, self._clock())
+
+    async def status(self) -> FederationStatus:
+        """How far every node is. It tells nothing about a person, so it leaves no audit entry."""
+        return FederationStatus(self._feed.revision, self._feed.as_of, await self._store.progress())
 
     async def list_nodes(self, *, after: str, limit: int) -> Sequence[Node]:
         """Lists nodes by id, after `after`. It tells nothing about a person, so it leaves no audit entry."""

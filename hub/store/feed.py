@@ -7,19 +7,33 @@ write takes its outbox id while it holds the record's lock.
 """
 
 from collections.abc import AsyncIterator, Collection, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 from typing import LiteralString
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hub.domain.feed import Change, Event, Head, IndexedOffender
+from hub.domain.errors import Reason, Refused
+from hub.domain.feed import Change, Event, Head, IndexedOffender, Progress, Snapshot
 from hub.store.database import PostgresDatabase
-from hub.store.tables import feed_event, notice, offender
-from hub.store.transaction import open_notice_row, open_row, select_current, select_notices, select_versions
+from hub.store.tables import feed_event, feed_head, node, node_progress, notice, offender, outbox
+from hub.store.transaction import (
+    node_of,
+    open_notice_row,
+    open_row,
+    select_current,
+    select_nodes,
+    select_notices,
+    select_versions,
+)
 from hub.store.vault import Vault
 
 _SEQUENCE_LIMIT = 1000
+_COMPACT_LIMIT = 10_000
+_SNAPSHOT_PART = 200
 
 _HEAD: LiteralString = """
     SELECT epoch, seq, as_of, clock_timestamp(), EXISTS (SELECT FROM outbox) FROM feed_head
@@ -31,6 +45,17 @@ _MOVE = text("""
     )
     INSERT INTO feed_event (seq, outbox_id, changes, committed_at)
     SELECT :seq + row_number() OVER (ORDER BY id), id, changes, :now FROM moved
+""")
+_FIND_WRITE = text("""
+    SELECT (SELECT seq FROM feed_event WHERE outbox_id = :write) AS seq,
+        EXISTS (SELECT FROM outbox WHERE id = :write) AS waiting
+""")
+_COMPACT = text("""
+    DELETE FROM feed_event WHERE seq IN (
+        SELECT seq FROM feed_event
+        WHERE committed_at < clock_timestamp() - :age AND seq < (SELECT seq FROM feed_head)
+        ORDER BY seq LIMIT :limit
+    )
 """)
 _ADVANCE = text("UPDATE feed_head SET seq = :seq, as_of = :as_of")
 
@@ -84,10 +109,88 @@ class FeedStore:
         ]
 
     async def seq_of_write(self, write: int) -> int | None:
-        """The number that the event of a write got; None while it is not sequenced."""
-        query = select(feed_event.c.seq).where(feed_event.c.outbox_id == write)
+        """The number that the event of a write got; None while it is not sequenced.
+
+        Raises:
+            Refused: REVISION_COMPACTED: its event is not kept any more.
+        """
         async with self._database.connection() as connection:
-            return (await connection.execute(query)).scalar_one_or_none()
+            row = (await connection.execute(_FIND_WRITE, {"write": write})).one()
+        if row.seq is None and not row.waiting:
+            raise Refused(Reason.REVISION_COMPACTED, "the feed no longer holds this revision; take a snapshot")
+        return row.seq
+
+    async def compact(self, older_than: timedelta) -> int:
+        """Removes events from the beginning of the feed, some at a time. The newest event always stays.
+
+        Returns the number removed.
+        """
+        async with self._database.connection() as connection:
+            parameters = {"age": older_than, "limit": _COMPACT_LIMIT}
+            return (await connection.execute(_COMPACT, parameters)).rowcount
+
+    async def acknowledge(self, node_id: str, seq: int, at: datetime) -> None:
+        """Keeps how far a node has applied the feed; never goes back, nor ahead of the feed."""
+        known = func.least(seq, select(feed_head.c.seq).scalar_subquery())
+        statement = insert(node_progress).values(node_id=node_id, seq=known, acknowledged_at=at)
+        latest = statement.on_conflict_do_update(
+            index_elements=[node_progress.c.node_id],
+            set_={"seq": func.greatest(node_progress.c.seq, statement.excluded.seq), "acknowledged_at": at},
+        )
+        async with self._database.connection() as connection:
+            await connection.execute(latest)
+
+    async def progress(self) -> Sequence[Progress]:
+        """How far each node is that has acknowledged anything, by its id."""
+        oldest = (
+            select(func.min(feed_event.c.committed_at)).where(feed_event.c.seq > node_progress.c.seq).scalar_subquery()
+        )
+        query = (
+            select_nodes()
+            .add_columns(
+                node_progress.c.seq,
+                node_progress.c.acknowledged_at,
+                (func.clock_timestamp() - func.coalesce(oldest, func.clock_timestamp())).label("behind"),
+            )
+            .join(node_progress)
+            .order_by(node.c.id)
+        )
+        async with self._database.connection() as connection:
+            rows = await connection.execute(query)
+        return [Progress(node_of(row), row.seq, row.acknowledged_at, row.behind) for row in rows]
+
+    async def snapshot_at_head(self) -> AsyncIterator[Snapshot]:
+        """The register exactly as it was at the head of the feed, in parts of up to 200 records or notices.
+
+        What is committed but has no number yet is left out: the feed will bring it.
+        """
+        async with self._database.connection() as connection:
+            await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+            # A caller on a poor line may take this long over each part.
+            await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = '30s'"))
+            head = (await connection.execute(select(feed_head))).one()
+            waiting = (await connection.execute(select(outbox.c.changes))).scalars().all()
+            changes = [(kind, UUID(id), version) for row in waiting for kind, id, version in row]
+            # The version before the first that waits; 0 for a record that itself waits.
+            before: dict[UUID, int] = {}
+            for kind, id, version in changes:
+                if kind == "offender":
+                    before[id] = min(version - 1, before.get(id, version - 1))
+            hidden = {id for kind, id, _ in changes if kind == "notice"}
+            part = partial(Snapshot, head.seq, head.as_of)
+            yield part()
+            settled = select_current().where(offender.c.id.not_in(before)) if before else select_current()
+            earlier = [(id, version) for id, version in before.items() if version]
+            for query in [settled.order_by(offender.c.id), *([select_versions(earlier)] if earlier else [])]:
+                result = await connection.stream(query.execution_options(yield_per=_SNAPSHOT_PART))
+                async for rows in result.partitions():
+                    yield part(offenders=tuple(open_row(self._vault, row) for row in rows))
+            notices = select_notices().order_by(notice.c.id)
+            if hidden:
+                notices = notices.where(notice.c.id.not_in(hidden))
+            result = await connection.stream(notices.execution_options(yield_per=_SNAPSHOT_PART))
+            async for rows in result.partitions():
+                yield part(notices=tuple(open_notice_row(self._vault, row) for row in rows))
 
     async def snapshot(self) -> AsyncIterator[Sequence[IndexedOffender]]:
         """Every record as it is now, in batches, with its blind index."""

@@ -135,6 +135,14 @@ feed_head = Table(
     _time("as_of"),
 )
 
+node_progress = Table(
+    "node_progress",
+    metadata,
+    Column("node_id", Text, ForeignKey("node.id"), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    _time("acknowledged_at"),
+)
+
 audit_entry = Table(
     "audit_entry",
     metadata,

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+
+from hub.domain.errors import Reason
+from hub.domain.node import Role
 from nsor.common.v1 import access_pb2, error_reason_pb2
 from nsor.federation.v1 import federation_service_pb2
 from nsor.lookup.v1 import lookup_service_pb2
 from nsor.monitoring.v1 import monitoring_service_pb2
 from nsor.registry.v1 import registry_service_pb2
-
-from hub.domain.errors import Reason
-from hub.domain.node import Role
 
 SERVICES: tuple[ServiceDescriptor, ...] = tuple(
     service

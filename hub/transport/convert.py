@@ -17,11 +17,6 @@ from uuid import UUID
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
-from nsor.common.v1 import access_pb2, officer_pb2
-from nsor.federation.v1 import federation_service_pb2, node_pb2
-from nsor.lookup.v1 import lookup_service_pb2
-from nsor.monitoring.v1 import notice_pb2
-from nsor.registry.v1 import offender_pb2
 
 from hub.domain.cnic import Cnic
 from hub.domain.districts import find_district
@@ -40,6 +35,11 @@ from hub.domain.offender import (
     Sex,
     VictimClass,
 )
+from nsor.common.v1 import access_pb2, officer_pb2
+from nsor.federation.v1 import federation_service_pb2, node_pb2
+from nsor.lookup.v1 import lookup_service_pb2
+from nsor.monitoring.v1 import notice_pb2
+from nsor.registry.v1 import offender_pb2
 
 # Pakistan Standard Time, without daylight saving: the day that "today" and "in the future" mean.
 _PAKISTAN = timezone(timedelta(hours=5))

@@ -5,10 +5,10 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc import Status
 from grpc_status import rpc_status
-from nsor.common.v1 import error_reason_pb2
 
 from hub.domain.errors import Refused
 from hub.transport.contract import reason_value, status_code
+from nsor.common.v1 import error_reason_pb2
 
 DOMAIN = "nsor"
 _RETRY_SECONDS = 1

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from nsor.lookup.v1 import lookup_service_pb2 as pb
-from nsor.lookup.v1.lookup_service_pb2_grpc import LookupServiceServicer
 from opentelemetry import metrics
 
 from hub.service.lookup import Lookup
 from hub.transport import convert
 from hub.transport.pipeline import current_caller
+from nsor.lookup.v1 import lookup_service_pb2 as pb
+from nsor.lookup.v1.lookup_service_pb2_grpc import LookupServiceServicer
 
 _checks = metrics.get_meter("nsor.hub").create_counter(
     "nsor.lookup.checks", "{check}", "Checks of a CNIC, by outcome and role of the caller."

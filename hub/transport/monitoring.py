@@ -5,14 +5,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from nsor.monitoring.v1 import monitoring_service_pb2 as pb
-from nsor.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceServicer
-
 from hub.service.monitoring import Monitoring
 from hub.transport import convert
 from hub.transport.paging import last_item, page_size, page_token
 from hub.transport.pipeline import current_caller
 from hub.transport.registry import request_key
+from nsor.monitoring.v1 import monitoring_service_pb2 as pb
+from nsor.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceServicer
 
 
 class MonitoringServicer(MonitoringServiceServicer):

@@ -8,8 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from google.protobuf.message import Message
-from nsor.registry.v1 import registry_service_pb2 as pb
-from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
 
 from hub.domain.errors import Refused
 from hub.domain.offender import Offender, OffenderFacts
@@ -21,6 +19,8 @@ from hub.transport.contract import reason_value
 from hub.transport.paging import last_item, page_size, page_token
 from hub.transport.pipeline import current_caller
 from hub.transport.validation import validate
+from nsor.registry.v1 import registry_service_pb2 as pb
+from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
 
 
 class RegistryServicer(RegistryServiceServicer):

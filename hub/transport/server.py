@@ -7,10 +7,6 @@ from pathlib import Path
 
 import grpc
 from grpc_reflection.v1alpha import reflection
-from nsor.federation.v1.federation_service_pb2_grpc import add_FederationServiceServicer_to_server
-from nsor.lookup.v1.lookup_service_pb2_grpc import add_LookupServiceServicer_to_server
-from nsor.monitoring.v1.monitoring_service_pb2_grpc import add_MonitoringServiceServicer_to_server
-from nsor.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 
 from hub.service.federation import Federation
 from hub.service.lookup import Lookup
@@ -23,6 +19,10 @@ from hub.transport.lookup import LookupServicer
 from hub.transport.monitoring import MonitoringServicer
 from hub.transport.pipeline import Pipeline
 from hub.transport.registry import RegistryServicer
+from nsor.federation.v1.federation_service_pb2_grpc import add_FederationServiceServicer_to_server
+from nsor.lookup.v1.lookup_service_pb2_grpc import add_LookupServiceServicer_to_server
+from nsor.monitoring.v1.monitoring_service_pb2_grpc import add_MonitoringServiceServicer_to_server
+from nsor.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 
 # Health says nothing of the register, and load balancers ask it with any certificate of our CA.
 OPEN_SERVICES = frozenset({health.SERVICE_NAME})

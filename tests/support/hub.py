@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import grpc
 import psycopg
+
 from nsor_client import AsyncClient, Client, Credentials
 
 _READY_SECONDS = 60
@@ -87,6 +88,10 @@ class RunningHub:
         folder = self.folder / "nodes" / node
         ca, key, cert = ((folder / f"{name}.pem").read_bytes() for name in ("ca", "key", "cert"))
         return grpc.secure_channel(self.target, grpc.ssl_channel_credentials(ca, key, cert))
+
+    def connect(self) -> "psycopg.Connection[tuple[Any, ...]]":
+        """A connection to the hub's database, for what a test wants to do to it."""
+        return psycopg.connect(self.dsn)
 
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Rows of a query on the hub's database."""

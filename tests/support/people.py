@@ -4,9 +4,8 @@ import os
 from itertools import count
 from typing import Any
 
-from nsor.registry.v1 import offender_pb2
-
 from demo.people import cnic, offenders
+from nsor.registry.v1 import offender_pb2
 
 # Each test process counts in a range of its own, far from the demonstration's.
 _numbers = count(10_000_000_000 + os.getpid() * 100_000)
