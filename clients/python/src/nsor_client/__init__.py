@@ -1,0 +1,44 @@
+"""Client of the hub of Pakistan's National Sex Offenders Register.
+
+The messages are those of the contract, in the package `nsor`, for example
+`nsor.registry.v1.offender_pb2.Offender`.
+"""
+
+from nsor_client._async.client import AsyncClient
+from nsor_client._sync.client import Client
+from nsor_client.credentials import Credentials, CredentialsError
+from nsor_client.errors import (
+    AlreadyExists,
+    Conflict,
+    DeadlineExceeded,
+    FailedPrecondition,
+    FieldViolation,
+    InternalError,
+    InvalidRequest,
+    NotFound,
+    NsorError,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
+
+__all__ = [
+    "AlreadyExists",
+    "AsyncClient",
+    "Client",
+    "Conflict",
+    "Credentials",
+    "CredentialsError",
+    "DeadlineExceeded",
+    "FailedPrecondition",
+    "FieldViolation",
+    "InternalError",
+    "InvalidRequest",
+    "NotFound",
+    "NsorError",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "Unauthenticated",
+    "Unavailable",
+]

@@ -1,0 +1,316 @@
+"""The client. This file is written by hand; `_sync/client.py` is generated from it by `tools/gen_sync.py`."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Self, TypeVar
+from uuid import uuid4
+
+import grpc.aio
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+from opentelemetry.trace import TracerProvider, get_tracer
+
+from nsor.common.v1.officer_pb2 import OfficerContext
+from nsor.federation.v1.federation_service_pb2 import (
+    ListNodesRequest,
+    ListNodesResponse,
+    WatchChangesRequest,
+    WatchChangesResponse,
+)
+from nsor.federation.v1.federation_service_pb2_grpc import FederationServiceStub
+from nsor.federation.v1.node_pb2 import Node
+from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest, CheckCnicResponse
+from nsor.lookup.v1.lookup_service_pb2_grpc import LookupServiceStub
+from nsor.monitoring.v1.monitoring_service_pb2 import (
+    ListNoticesRequest,
+    ListNoticesResponse,
+    RecordNoticeRequest,
+    RecordNoticeResponse,
+)
+from nsor.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceStub
+from nsor.monitoring.v1.notice_pb2 import Notice
+from nsor.registry.v1.offender_pb2 import Offender
+from nsor.registry.v1.registry_service_pb2 import (
+    CreateOffenderRequest,
+    CreateOffenderResponse,
+    GetOffenderRequest,
+    ImportOffendersRequest,
+    ImportOffendersResponse,
+    ListOffendersRequest,
+    ListOffendersResponse,
+    UpdateOffenderRequest,
+    UpdateOffenderResponse,
+)
+from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
+from nsor_client.calls import Outgoing, ended_early, outgoing_call
+from nsor_client.channel import Endpoint
+from nsor_client.credentials import Credentials
+
+_Request = TypeVar("_Request", bound=Message)
+_Response = TypeVar("_Response", bound=Message)
+_ListRequest = TypeVar("_ListRequest", ListOffendersRequest, ListNoticesRequest, ListNodesRequest)
+_Page = TypeVar("_Page", ListOffendersResponse, ListNoticesResponse, ListNodesResponse)
+
+
+class AsyncClient:
+    """The calls of a hub, over mutual TLS.
+
+    Every method raises `NsorError`, and the subclass of it that fits, where the hub refuses or cannot be
+    reached. A call that is not a stream has a deadline, and is tried again within it when that can do no harm
+    (channel.py). What is written without a `request_id` gets a new one. `officer` says who asks, and why; the
+    contract states for each call whether it is required.
+
+    Use it as a context manager, or call `close`.
+
+    Args:
+        target: `HOST:PORT` of the hub.
+        credentials: of this node.
+        timeout: seconds that a call may take, where the call does not say otherwise.
+        server_name: a name in the hub's certificate, where it differs from the host of the target.
+        tracer_provider: of OpenTelemetry; without it the application's own, which does nothing unless it is
+            set up.
+
+    Raises:
+        ValueError: the target is not `HOST:PORT`.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        credentials: Credentials,
+        *,
+        timeout: float = 10.0,
+        server_name: str | None = None,
+        tracer_provider: TracerProvider | None = None,
+    ) -> None:
+        self._endpoint = Endpoint(target, credentials, server_name)
+        self._timeout = timeout
+        self._tracer = get_tracer("nsor_client", tracer_provider=tracer_provider)
+        self._channel = grpc.aio.secure_channel(
+            target, credentials.channel_credentials(), options=self._endpoint.channel_options()
+        )
+        self._lookup = LookupServiceStub(self._channel)
+        self._registry = RegistryServiceStub(self._channel)
+        self._federation = FederationServiceStub(self._channel)
+        self._monitoring = MonitoringServiceStub(self._channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the line; calls and streams that are still open are cancelled."""
+        await self._channel.close()
+
+    async def check_cnic(
+        self,
+        cnic: str,
+        *,
+        officer: OfficerContext | None = None,
+        at_least_revision: str = "",
+        timeout: float | None = None,
+    ) -> CheckCnicResponse:
+        """Tells whether the holder of a CNIC is on the register, in one of four outcomes.
+
+        `OUTCOME_NO_RECORD` does not mean that the person is clean, and a text that is no CNIC is an outcome,
+        not an error.
+
+        Args:
+            cnic: the number as it was typed: any digits, dashes and spaces, words around it.
+            at_least_revision: the answer must be as new as this revision, for example that of a write of
+                one's own.
+        """
+        request = CheckCnicRequest(cnic=cnic, officer=officer, at_least_revision=at_least_revision)
+        return await self._call(self._lookup.CheckCnic, request, timeout)
+
+    async def create_offender(
+        self,
+        offender: Offender,
+        *,
+        request_id: str | None = None,
+        officer: OfficerContext | None = None,
+        timeout: float | None = None,
+    ) -> CreateOffenderResponse:
+        """Enters a convicted person; this node becomes the owner of the record."""
+        request = CreateOffenderRequest(offender=offender, request_id=request_id or _new_id(), officer=officer)
+        return await self._call(self._registry.CreateOffender, request, timeout, request.request_id)
+
+    async def get_offender(self, name: str, officer: OfficerContext, *, timeout: float | None = None) -> Offender:
+        """Reads one record by its resource name, `offenders/{uuid}`."""
+        request = GetOffenderRequest(name=name, officer=officer)
+        return (await self._call(self._registry.GetOffender, request, timeout)).offender
+
+    async def list_offenders(
+        self, officer: OfficerContext, *, page_size: int = 0, timeout: float | None = None
+    ) -> AsyncGenerator[Offender]:
+        """Reads the records that this node may list, newest first; pages are fetched as they are needed.
+
+        Args:
+            page_size: records in a page, 1 to 200; 0 lets the hub choose.
+            timeout: seconds that each page may take.
+        """
+        request = ListOffendersRequest(officer=officer, page_size=page_size)
+        async for page in self._pages(self._registry.ListOffenders, request, timeout):
+            for offender in page.offenders:
+                yield offender
+
+    async def update_offender(
+        self,
+        offender: Offender,
+        update_mask: Sequence[str],
+        *,
+        request_id: str | None = None,
+        officer: OfficerContext | None = None,
+        timeout: float | None = None,
+    ) -> UpdateOffenderResponse:
+        """Changes the fields of a record that the mask names.
+
+        Args:
+            offender: the record with its `name`, the `etag` that was read, and the new values.
+            update_mask: paths of the fields, for example ["district", "person.full_name_ur"].
+
+        Raises:
+            Conflict: the record was changed since it was read.
+        """
+        request = UpdateOffenderRequest(
+            offender=offender,
+            update_mask=FieldMask(paths=update_mask),
+            request_id=request_id or _new_id(),
+            officer=officer,
+        )
+        return await self._call(self._registry.UpdateOffender, request, timeout, request.request_id)
+
+    async def import_offenders(
+        self, rows: Iterable[ImportOffendersRequest], *, window: int = 256, timeout: float | None = None
+    ) -> AsyncGenerator[ImportOffendersResponse]:
+        """Enters many records; gives one result for each row, in the order of the rows.
+
+        A refused row is a result and stops nothing. The same rows with the same request_ids can be sent again
+        after the stream was cut: what was written gives the same result. Rows are taken as they are needed.
+        Closing the iterator cancels what is under way.
+
+        Args:
+            rows: what to enter; `nsor_client.rows` reads them from files.
+            window: rows at most that are sent and wait for their results.
+            timeout: seconds for the whole import; none unless given, since its length is not known.
+
+        Raises:
+            Exception: what `rows` raised, after the results of the rows before.
+        """
+        slots = asyncio.Semaphore(window)
+        sent, received = 0, 0
+        complete, over = False, False
+        failure: Exception | None = None
+
+        async def requests() -> AsyncGenerator[ImportOffendersRequest]:
+            nonlocal sent, complete, failure
+            try:
+                for row in rows:
+                    await slots.acquire()
+                    if over:
+                        return
+                    sent += 1
+                    yield row
+                complete = True
+            except Exception as error:  # gRPC would only log it
+                failure = error
+
+        with self._outgoing(ImportOffendersRequest) as outgoing:
+            call = self._registry.ImportOffenders(requests(), timeout=timeout, metadata=outgoing.metadata)
+            outgoing.keep_status(call)
+            try:
+                async for result in call:
+                    received += 1
+                    slots.release()
+                    yield result
+            finally:
+                over = True
+                slots.release()  # lets `requests` end where it waits for a slot
+                call.cancel()
+        if failure is not None:
+            raise failure
+        if received < sent or not complete:
+            raise ended_early()
+
+    async def record_notice(
+        self,
+        parent: str,
+        notice: Notice,
+        *,
+        request_id: str | None = None,
+        officer: OfficerContext | None = None,
+        timeout: float | None = None,
+    ) -> RecordNoticeResponse:
+        """Records what an offender notified; `parent` is the offender, `offenders/{uuid}`."""
+        request = RecordNoticeRequest(parent=parent, notice=notice, request_id=request_id or _new_id(), officer=officer)
+        return await self._call(self._monitoring.RecordNotice, request, timeout, request.request_id)
+
+    async def list_notices(
+        self, parent: str, officer: OfficerContext, *, page_size: int = 0, timeout: float | None = None
+    ) -> AsyncGenerator[Notice]:
+        """Reads the notices of one offender, newest first; pages are fetched as they are needed."""
+        request = ListNoticesRequest(parent=parent, officer=officer, page_size=page_size)
+        async for page in self._pages(self._monitoring.ListNotices, request, timeout):
+            for notice in page.notices:
+                yield notice
+
+    async def watch_changes(self, after: str = "") -> AsyncGenerator[WatchChangesResponse]:
+        """Follows the changes of the register: in order, each once, until the line breaks or the iterator is
+        closed.
+
+        A response without events is a bookmark. Keep the `revision` of the last response that was applied,
+        and give it as `after` the next time. It has no deadline; a dead line is noticed by keepalive.
+        Cancelling a pending read, as `asyncio.wait_for` does, ends the stream.
+
+        Args:
+            after: revision to continue after; empty for what changes from now on, "0" for everything.
+        """
+        request = WatchChangesRequest(after=after)
+        with self._outgoing(type(request)) as outgoing:
+            call = self._federation.WatchChanges(request, metadata=outgoing.metadata)
+            try:
+                async for response in call:
+                    yield response
+            finally:
+                call.cancel()
+
+    async def list_nodes(self, *, page_size: int = 0, timeout: float | None = None) -> AsyncGenerator[Node]:
+        """Reads the nodes of the federation, by name; pages are fetched as they are needed."""
+        request = ListNodesRequest(page_size=page_size)
+        async for page in self._pages(self._federation.ListNodes, request, timeout):
+            for node in page.nodes:
+                yield node
+
+    async def _call(
+        self,
+        method: "grpc.aio.UnaryUnaryMultiCallable[_Request, _Response]",
+        request: _Request,
+        timeout: float | None,
+        request_id: str = "",
+    ) -> _Response:
+        limit = self._timeout if timeout is None else timeout
+        with self._outgoing(type(request), request_id) as outgoing:
+            return await method(request, timeout=limit, metadata=outgoing.metadata)
+
+    async def _pages(
+        self,
+        method: "grpc.aio.UnaryUnaryMultiCallable[_ListRequest, _Page]",
+        request: _ListRequest,
+        timeout: float | None,
+    ) -> AsyncGenerator[_Page]:
+        while True:
+            page = await self._call(method, request, timeout)
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def _outgoing(self, request: type[Message], request_id: str = "") -> AbstractContextManager[Outgoing]:
+        return outgoing_call(self._tracer, self._endpoint, request, request_id)
+
+
+def _new_id() -> str:
+    return str(uuid4())

@@ -1,0 +1,490 @@
+"""The command `nsor`: the register from a terminal or a script."""
+
+import getpass
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, NoReturn, Self, TypeVar, cast
+
+import typer
+from google.protobuf.message import Message
+from rich.console import Console
+
+from nsor.common.v1.officer_pb2 import OfficerContext, Purpose
+from nsor.lookup.v1.lookup_service_pb2 import Outcome
+from nsor.monitoring.v1.notice_pb2 import Notice
+from nsor.registry.v1.offender_pb2 import Offender
+from nsor_client import (
+    Client,
+    Credentials,
+    CredentialsError,
+    DeadlineExceeded,
+    NsorError,
+    Unavailable,
+)
+from nsor_client.channel import MAX_REQUEST_BYTES
+from nsor_client.cli import failures, importing, render
+from nsor_client.protojson import from_json, to_json
+from nsor_client.rows import RowFile, RowFileError
+
+_Message = TypeVar("_Message", bound=Message)
+
+CHECK_EXIT_CODES = {
+    Outcome.OUTCOME_NO_RECORD: 0,
+    Outcome.OUTCOME_HIT: 10,
+    Outcome.OUTCOME_INVALID_CNIC: 11,
+    Outcome.OUTCOME_CANNOT_ANSWER: 12,
+}
+
+TEMPLATE = """\
+{
+  "person": {
+    "cnic": "",
+    "full_name": "",
+    "full_name_ur": "",
+    "guardian_name": "",
+    "guardian_name_ur": "",
+    "guardian_relation": "GUARDIAN_RELATION_FATHER",
+    "sex": "SEX_MALE",
+    "date_of_birth": "YYYY-MM-DD"
+  },
+  "district": "",
+  "convictions": [
+    {
+      "court": "",
+      "case_number": "",
+      "fir_number": "NUMBER/YEAR",
+      "police_station": "",
+      "offence_code": "PPC-376",
+      "conviction_date": "YYYY-MM-DD",
+      "finality": "FINALITY_APPEAL_WINDOW",
+      "finality_date": "YYYY-MM-DD",
+      "victim_class": "VICTIM_CLASS_CHILD"
+    }
+  ]
+}"""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+offender_app = typer.Typer(no_args_is_help=True, help="Read and enter records of convicts.")
+notice_app = typer.Typer(no_args_is_help=True, help="What offenders notify after release.")
+node_app = typer.Typer(no_args_is_help=True, help="The nodes of the federation.")
+app.add_typer(offender_app, name="offender")
+app.add_typer(notice_app, name="notice")
+app.add_typer(node_app, name="node")
+
+
+class PurposeName(StrEnum):
+    """Why an officer reads personal data."""
+
+    record_maintenance = "record-maintenance"
+    investigation = "investigation"
+    supervision = "supervision"
+    vetting = "vetting"
+    oversight = "oversight"
+
+
+OfficerOption = Annotated[
+    str | None,
+    typer.Option("--officer", envvar="NSOR_OFFICER", help="Who asks: belt number or login; yours by default."),
+]
+PurposeOption = Annotated[PurposeName, typer.Option("--purpose", help="Why. The audit log keeps it.")]
+FirOption = Annotated[
+    str, typer.Option("--fir", metavar="NUMBER/YEAR", help="The FIR that it serves; an investigation needs one.")
+]
+RequestIdOption = Annotated[
+    str | None,
+    typer.Option("--request-id", metavar="UUID", help="To do again what got no answer: the id printed then."),
+]
+JsonFile = Annotated[Path, typer.Argument(metavar="FILE|-", help="JSON; - is standard input.")]
+OffenderName = Annotated[str, typer.Argument(metavar="OFFENDER", help="Name of the record, offenders/...")]
+
+
+class InputError(Exception):
+    """What was given cannot be read. The message quotes nothing of it."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the global options say, and where to print."""
+
+    node: Path | None
+    target: str | None
+    server_name: str | None
+    timeout: float
+    json: bool
+    err: Console
+
+    def client(self) -> Client:
+        """The client of the hub, as this node."""
+        if self.node is None:
+            raise typer.BadParameter("no node is given: use --node DIR, or set NSOR_NODE")
+        if self.target is None:
+            raise typer.BadParameter("no hub is given: use --target HOST:PORT, or set NSOR_TARGET")
+        credentials = Credentials.from_dir(self.node)
+        try:
+            return Client(self.target, credentials, timeout=self.timeout, server_name=self.server_name)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    @classmethod
+    def of(cls, context: typer.Context) -> Self:
+        """The session of a command."""
+        return cast(Self, context.obj)
+
+    def show(self, message: _Message, for_people: Callable[[_Message], str]) -> None:
+        """Prints a message: as JSON where that was asked for."""
+        if text := to_json(message) if self.json else for_people(message):
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """Says something that is not the result."""
+        self.err.out(text, highlight=False)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    node: Annotated[
+        Path | None,
+        typer.Option(envvar="NSOR_NODE", metavar="DIR", help="Folder of the node: cert.pem, key.pem, ca.pem."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(envvar="NSOR_TARGET", metavar="HOST:PORT", help="Where the hub listens.")
+    ] = None,
+    server_name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name in the hub's certificate, where it is not the HOST."),
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="For each call.")] = 10.0,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="One JSON object a line (protobuf mapping, field names of the contract)."),
+    ] = False,
+) -> None:
+    """The National Sex Offenders Register, for the nodes of its federation.
+
+    Examples:
+
+      nsor --node nodes/fia --target 127.0.0.1:7443 check 35202-0000000-1
+
+      export NSOR_NODE=nodes/punjab-police NSOR_TARGET=127.0.0.1:7443
+      nsor import convictions.csv --result result.csv
+      nsor offender get offenders/... --purpose investigation --fir 123/2026
+      nsor --json watch --after 0
+
+    Exit codes:
+
+       0  done; check: no record, which does not mean that the person is clean
+      10  check: hit
+      11  check: the text is not a CNIC
+      12  check: the hub cannot answer now
+       1  any other failure, for example no such record
+       2  wrong use, or the files of the node cannot be used
+       3  refused: the hub does not accept the node, or does not allow it this
+       4  the request, or the file, breaks a rule
+       5  no answer: a write may have taken place, and can be sent again
+       6  import: some rows were refused
+     130  interrupted
+    """
+    context.obj = Session(node, target, server_name, timeout, json, Console(stderr=True))
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    cnic: Annotated[str, typer.Argument(help="The number in any digits, dashes and spaces; - reads stdin.")],
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.vetting,
+    fir: FirOption = "",
+    at_least_revision: Annotated[
+        str, typer.Option(metavar="REVISION", help="The answer must be as new as this revision.")
+    ] = "",
+) -> None:
+    """Tell whether the holder of a CNIC is on the register.
+
+    Ends with 0 (no record), 10 (hit), 11 (not a CNIC) or 12 (cannot answer
+    now). "No record" does not mean that the person is clean. Other users of
+    a computer see commands, and histories keep them: with - the number comes
+    from standard input instead.
+
+    Examples:
+
+      nsor check 35202-0000000-1
+      nsor check - --purpose investigation --fir 123/2026 < number.txt
+    """
+    session = Session.of(context)
+    text = sys.stdin.read(2000) if cnic == "-" else cnic
+    who = officer_context(officer, purpose, fir)
+    with session.client() as client:
+        response = client.check_cnic(text, officer=who, at_least_revision=at_least_revision)
+    session.show(response, render.check)
+    raise typer.Exit(CHECK_EXIT_CODES.get(response.outcome, CHECK_EXIT_CODES[Outcome.OUTCOME_CANNOT_ANSWER]))
+
+
+@offender_app.command()
+def template() -> None:
+    """Print a record to fill in, for `nsor offender create`.
+
+    Example:
+
+      nsor offender template > new.json
+    """
+    sys.stdout.write(TEMPLATE + "\n")
+
+
+@offender_app.command()
+def create(
+    context: typer.Context,
+    file: JsonFile,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+    request_id: RequestIdOption = None,
+) -> None:
+    """Enter one convicted person; `nsor import` enters many.
+
+    Examples:
+
+      nsor offender create new.json
+      nsor --json offender create - < new.json
+    """
+    session = Session.of(context)
+    record = parse(file, Offender)
+    who = officer_context(officer, purpose, fir)
+    with session.client() as client:
+        response = client.create_offender(record, request_id=request_id, officer=who)
+    session.show(response, lambda r: f"written: {r.offender.name} (revision {r.revision})")
+
+
+@offender_app.command()
+def get(
+    context: typer.Context,
+    name: OffenderName,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+) -> None:
+    """Show one record. Another province's record needs a purpose that allows it.
+
+    Example:
+
+      nsor offender get offenders/... --purpose investigation --fir 123/2026
+    """
+    session = Session.of(context)
+    with session.client() as client:
+        record = client.get_offender(name, officer_context(officer, purpose, fir))
+    session.show(record, render.offender)
+
+
+@offender_app.command("list")
+def list_offenders(
+    context: typer.Context,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+    limit: Annotated[int, typer.Option(min=1, help="Records at most, newest first.")] = 50,
+) -> None:
+    """List the records of this node, newest first.
+
+    Example:
+
+      nsor --json offender list --limit 1000000 > records.jsonl
+    """
+    session = Session.of(context)
+    with session.client() as client:
+        records = client.list_offenders(officer_context(officer, purpose, fir))
+        for found in islice(records, limit):
+            session.show(found, render.offender_line)
+        if next(records, None) is not None:
+            session.note(f"There are more than these {limit}; see --limit.")
+
+
+@notice_app.command()
+def record(
+    context: typer.Context,
+    parent: OffenderName,
+    file: JsonFile,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.supervision,
+    fir: FirOption = "",
+    request_id: RequestIdOption = None,
+) -> None:
+    """Record that an offender notified a new name, an address or a journey.
+
+    Example:
+
+      nsor notice record offenders/... - <<END
+      {"notified_date": "2026-03-01",
+       "travel": {"scope": "TRAVEL_SCOPE_ABROAD", "destination": "AE",
+                  "departure_date": "2026-04-01"}}
+      END
+    """
+    session = Session.of(context)
+    detail = parse(file, Notice)
+    who = officer_context(officer, purpose, fir)
+    with session.client() as client:
+        response = client.record_notice(parent, detail, request_id=request_id, officer=who)
+    session.show(response, lambda r: f"written: {r.notice.name} (revision {r.revision})")
+
+
+@notice_app.command("list")
+def list_notices(
+    context: typer.Context,
+    parent: OffenderName,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.supervision,
+    fir: FirOption = "",
+) -> None:
+    """List what an offender notified, newest first."""
+    session = Session.of(context)
+    with session.client() as client:
+        for notice in client.list_notices(parent, officer_context(officer, purpose, fir)):
+            session.show(notice, render.notice)
+
+
+@node_app.command("list")
+def list_nodes(context: typer.Context) -> None:
+    """List the nodes, what they are, and when their certificates end."""
+    session = Session.of(context)
+    with session.client() as client:
+        for node in client.list_nodes():
+            session.show(node, render.node)
+
+
+@app.command()
+def watch(
+    context: typer.Context,
+    after: Annotated[
+        str, typer.Option(metavar="REVISION", help='Continue after it; "0" is the beginning. From now on by default.')
+    ] = "",
+) -> None:
+    """Follow the changes of the register, until Ctrl-C or until the line breaks.
+
+    Says at the end how to continue where it stopped. With --json every
+    response is printed, also those without events, which say up to which
+    revision everything is known.
+
+    Examples:
+
+      nsor watch
+      nsor --json watch --after 0 > changes.jsonl
+    """
+    session = Session.of(context)
+    revision = ""
+    with session.client() as client, closing(client.watch_changes(after)) as responses, suppress(KeyboardInterrupt):
+        try:
+            for response in responses:
+                session.show(response, render.changes)
+                revision = response.revision
+        finally:
+            if revision:
+                session.note(f"To continue: nsor watch --after {revision}")
+
+
+@app.command("import")
+def import_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A .csv, .jsonl or .ndjson file.")],
+    result: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="CSV to write: row, result, offender, reason, fields. Not personal."),
+    ] = None,
+) -> None:
+    """Enter a file of convictions; a refused row stops nothing.
+
+    The same file can be sent again at any time, for example after the line
+    was cut: nobody is entered twice. Rows count from 1, without the header.
+
+    A CSV file is UTF-8, its dates are YYYY-MM-DD, and its header names:
+
+      cnic, full_name, full_name_ur (optional)
+      guardian_name, guardian_name_ur (optional)
+      guardian_relation (father, husband)
+      sex (M, F, X), date_of_birth, district
+      court, case_number, fir_number (NUMBER/YEAR), police_station
+      offence_code (PPC-376, ...), conviction_date
+      finality (appeal-window, under-appeal, final, set-aside)
+      finality_date (optional)
+      victim_class (child, woman, other)
+
+    A .jsonl or .ndjson file has a record as JSON in each line; see
+    nsor offender template.
+
+    Example:
+
+      nsor import convictions.csv --result result.csv
+    """
+    session = Session.of(context)
+    rows = RowFile(file)
+    with (
+        session.client() as client,
+        result.open("w", encoding="utf-8", newline="", buffering=1) if result else nullcontext() as sink,
+    ):
+        report = importing.Report(sink, sys.stdout if session.json else None)
+        try:
+            importing.send(client, rows, report, session.err)
+        except (Unavailable, DeadlineExceeded, KeyboardInterrupt):
+            session.note("The import was cut. Send the same file again: nobody is entered twice.")
+            raise
+        finally:
+            print(report.summary(), file=sys.stderr if session.json else sys.stdout)
+    if report.refused:
+        raise typer.Exit(failures.ROWS_REFUSED)
+
+
+def officer_context(officer: str | None, purpose: PurposeName, fir: str) -> OfficerContext:
+    """Who asks, and why."""
+    if officer is None:
+        try:
+            officer = getpass.getuser()
+        except (OSError, KeyError) as error:
+            raise typer.BadParameter("no officer is given: use --officer, or set NSOR_OFFICER") from error
+    number = Purpose.Value(f"PURPOSE_{purpose.name.upper()}")
+    return OfficerContext(officer_id=officer, purpose=number, fir_number=fir)
+
+
+def parse(file: Path, kind: type[_Message]) -> _Message:
+    """Reads a message from a JSON file, or from standard input for "-"."""
+    try:
+        with nullcontext(sys.stdin) if str(file) == "-" else file.open(encoding="utf-8") as source:
+            text = source.read(MAX_REQUEST_BYTES + 1)
+        if len(text) > MAX_REQUEST_BYTES:
+            raise InputError(f"{file} is larger than a request may be")
+        return from_json(text, kind)
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise InputError(f"{file} is not UTF-8 text") from None
+    except ValueError as error:
+        raise InputError(f"{file}: {error}") from error
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command and ends the process with its exit code; failures are said in words, not as tracebacks."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # or gRPC's own log lines stand between ours
+    lines, code = list[str](), 0
+    try:
+        app(arguments)
+    except NsorError as error:
+        lines, code = list(failures.describe(error)), failures.exit_code(error)
+    except CredentialsError as error:
+        lines, code = [f"error: {error}"], failures.USAGE
+    except (InputError, RowFileError) as error:
+        lines, code = [f"error: {error}"], failures.INVALID
+    except OSError as error:
+        lines, code = [f"error: {error.filename}: {error.strerror}"], failures.OTHER
+    for line in lines:
+        sys.stderr.write(render.clean(line) + "\n")
+    sys.exit(code)

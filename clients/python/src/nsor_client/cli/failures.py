@@ -1,0 +1,74 @@
+"""What the command says, and with which code it ends, when a call failed."""
+
+from collections.abc import Iterator
+
+from nsor.common.v1.error_reason_pb2 import ErrorReason
+from nsor_client.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    NsorError,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
+
+OTHER, USAGE, REFUSED, INVALID, UNAVAILABLE, ROWS_REFUSED = 1, 2, 3, 4, 5, 6
+
+_EXIT_CODES: dict[type[NsorError], int] = {
+    PermissionDenied: REFUSED,
+    Unauthenticated: REFUSED,
+    InvalidRequest: INVALID,
+    Unavailable: UNAVAILABLE,
+    DeadlineExceeded: UNAVAILABLE,
+}
+
+_ASK_NPB = "Ask the access desk of NPB."
+_LATER = "Try again in a moment."
+
+ADVICE: dict[ErrorReason.ValueType, str] = {
+    ErrorReason.ERROR_REASON_INVALID_FIELD: "Correct what is named above and send it again.",
+    ErrorReason.ERROR_REASON_MESSAGE_TOO_LARGE: "Send less at once.",
+    ErrorReason.ERROR_REASON_INVALID_PAGE_TOKEN: "Start the list from its beginning.",
+    ErrorReason.ERROR_REASON_INVALID_REVISION: "Give a revision that this hub printed, or none.",
+    ErrorReason.ERROR_REASON_IDENTITY_NOT_RECOGNISED: f"The certificate names no node of this hub. {_ASK_NPB}",
+    ErrorReason.ERROR_REASON_CERTIFICATE_EXPIRED: f"The node needs a new certificate. {_ASK_NPB}",
+    ErrorReason.ERROR_REASON_CERTIFICATE_NOT_ENROLLED: f"The hub does not know this certificate. {_ASK_NPB}",
+    ErrorReason.ERROR_REASON_NODE_NOT_ACTIVE: f"The node is suspended or revoked. {_ASK_NPB}",
+    ErrorReason.ERROR_REASON_ROLE_NOT_ALLOWED: "It is not for nodes of this role: another node has to do it.",
+    ErrorReason.ERROR_REASON_NOT_OWNER: "Only the node that owns the record may change it: ask that one.",
+    ErrorReason.ERROR_REASON_PURPOSE_NOT_ALLOWED: (
+        "State the purpose that is true, for example --purpose investigation --fir NUMBER/YEAR."
+    ),
+    ErrorReason.ERROR_REASON_OFFENDER_NOT_FOUND: "Check the name of the record, offenders/...",
+    ErrorReason.ERROR_REASON_OFFENDER_ALREADY_EXISTS: "Work with the record that exists, named above.",
+    ErrorReason.ERROR_REASON_REQUEST_ID_REUSED: "Leave --request-id out, unless it is the same request again.",
+    ErrorReason.ERROR_REASON_ETAG_MISMATCH: "Read the record again, and decide again.",
+    ErrorReason.ERROR_REASON_REVISION_EPOCH_CHANGED: "The register was restored: start again without a revision.",
+    ErrorReason.ERROR_REASON_REVISION_NOT_REACHED: _LATER,
+    ErrorReason.ERROR_REASON_DATABASE_UNAVAILABLE: _LATER,
+    ErrorReason.ERROR_REASON_HUB_UNAVAILABLE: _LATER,
+    ErrorReason.ERROR_REASON_INTERNAL: "Report it to the operator of the hub, with the trace_id if there is one.",
+}
+"""What a person can do about each reason for which the hub refuses."""
+
+
+def exit_code(error: NsorError) -> int:
+    """Exit code of the command that failed so; `nsor --help` lists them."""
+    return _EXIT_CODES.get(type(error), OTHER)
+
+
+def describe(error: NsorError) -> Iterator[str]:
+    """Lines for a person: what happened, the reason, the fields, and what to do."""
+    yield f"error: {error.message}"
+    yield f"  {error.code.name} {error.reason_name}".rstrip()
+    yield from (f"  {v.field}: {v.description} ({v.reason})" for v in error.field_violations)
+    yield from (f"  {key}: {value}" for key, value in error.metadata.items())
+    if error.request_id and isinstance(error, Unavailable | DeadlineExceeded):
+        yield (
+            "what to do: It is not known whether it was written. Do it again with "
+            f"--request-id {error.request_id}: it can be written once only."
+        )
+    elif error.reason is not None and error.reason in ADVICE:
+        yield f"what to do: {ADVICE[error.reason]}"
+    if error.retry_after is not None:
+        yield f"  The hub asks to wait for {error.retry_after:g} s."

@@ -1,0 +1,151 @@
+"""How the command shows messages to people."""
+
+import unicodedata
+from datetime import UTC
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from nsor.federation.v1.federation_service_pb2 import Change, WatchChangesResponse
+from nsor.federation.v1.node_pb2 import Node
+from nsor.lookup.v1.lookup_service_pb2 import CheckCnicResponse, DisclosedPerson, Outcome
+from nsor.monitoring.v1.notice_pb2 import Notice
+from nsor.registry.v1.offender_pb2 import (
+    Conviction,
+    GuardianRelation,
+    Offender,
+    Person,
+    Sex,
+)
+
+_OUTCOMES = {
+    Outcome.OUTCOME_HIT: ("HIT", "The holder of this number is a convict on the register."),
+    Outcome.OUTCOME_NO_RECORD: (
+        "NO RECORD",
+        "Nothing that may be disclosed stands under this number. It does not mean that the person has no "
+        "convictions. Compare the number with the card: a typing error can be another person's number.",
+    ),
+    Outcome.OUTCOME_INVALID_CNIC: (
+        "NOT A CNIC",
+        "The text does not hold exactly one 13-digit number. Nobody was checked.",
+    ),
+    Outcome.OUTCOME_CANNOT_ANSWER: (
+        "CANNOT ANSWER",
+        "The hub's data may be out of date. Nobody was checked: ask again later.",
+    ),
+}
+
+
+def word(message: Message, field: str) -> str:
+    """The value of an enum field in plain words; its number where it is newer than this SDK."""
+    kind = message.DESCRIPTOR.fields_by_name[field].enum_type
+    number: int = getattr(message, field)
+    if kind is None or number not in kind.values_by_number:
+        return str(number)
+    prefix = kind.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    return kind.values_by_number[number].name.removeprefix(prefix).lower().replace("_", " ")
+
+
+def clean(text: str) -> str:
+    """Text of somebody else, without the control characters that would command the terminal."""
+    return "".join(c for c in text if unicodedata.category(c) != "Cc")
+
+
+def moment(time: Timestamp) -> str:
+    """A time in the zone of this machine."""
+    return f"{time.ToDatetime(UTC).astimezone():%Y-%m-%d %H:%M:%S %Z}"
+
+
+def person(who: Person | DisclosedPerson) -> str:
+    """For example "Ali Khan (علی خان), son of Ahmed Khan"."""
+    if not who.full_name:
+        return ""
+    child = {Sex.SEX_MALE: "son", Sex.SEX_FEMALE: "daughter"}.get(who.sex, "child")
+    relation = "wife" if who.guardian_relation == GuardianRelation.GUARDIAN_RELATION_HUSBAND else child
+    names = (
+        f"{latin} ({urdu})" if urdu else latin
+        for latin, urdu in ((who.full_name, who.full_name_ur), (who.guardian_name, who.guardian_name_ur))
+    )
+    return clean(f", {relation} of ".join(names))
+
+
+def check(response: CheckCnicResponse) -> str:
+    """The outcome of a check, the person as far as disclosed, and for when it holds."""
+    title, meaning = _OUTCOMES.get(response.outcome, _OUTCOMES[Outcome.OUTCOME_CANNOT_ANSWER])
+    lines = [f"{title}  {response.masked_cnic}".rstrip(), meaning]
+    if name := person(response.person):
+        lines.insert(1, name)
+    if response.HasField("as_of_time"):
+        lines.append(f"As the register was known at {moment(response.as_of_time)}.")
+    return "\n".join(lines)
+
+
+def offender(record: Offender) -> str:
+    """A whole record."""
+    fields = {
+        "record": record.name,
+        "CNIC": record.person.cnic,
+        "name": person(record.person),
+        "sex, born": f"{word(record.person, 'sex')}, {record.person.date_of_birth}",
+        "district": record.district,
+        "status": word(record, "status"),
+        "owner": record.owner,
+        "changed": moment(record.update_time),
+        "etag": record.etag,
+    }
+    lines = [f"{label:<10} {clean(value)}" for label, value in fields.items()]
+    return "\n".join([*lines, *(f"conviction {_conviction(c)}" for c in record.convictions)])
+
+
+def _conviction(c: Conviction) -> str:
+    return clean(
+        f"{c.offence_code} on {c.conviction_date} ({word(c, 'finality')}), victim: "
+        f"{word(c, 'victim_class')}; case {c.case_number}, {c.court}; FIR {c.fir_number}, {c.police_station}"
+    )
+
+
+def offender_line(record: Offender) -> str:
+    """A record in a line."""
+    status = word(record, "status")
+    fields = (record.name, record.person.cnic, status, record.district, person(record.person))
+    return clean("  ".join(fields))
+
+
+def node(found: Node) -> str:
+    """A node in a line."""
+    ends = f"certificate ends {moment(found.certificate_expire_time)}"
+    fields = [f"{found.name:<24}", f"{word(found, 'role'):<15}", f"{word(found, 'state'):<9}"]
+    fields += [ends] if found.HasField("certificate_expire_time") else []
+    fields += [found.display_name, f"({found.jurisdiction})" if found.jurisdiction else ""]
+    return clean("  ".join(fields)).rstrip()
+
+
+def notice(record: Notice) -> str:
+    """A notice in a line."""
+    match record.WhichOneof("detail"):
+        case "name_change":
+            change = record.name_change
+            what = f"new name {change.full_name} since {change.effective_date}"
+        case "address_change":
+            move = record.address_change
+            what = f"moves to {move.address}, {move.district}, on {move.effective_date}"
+        case "travel":
+            travel = record.travel
+            what = f"travels to {travel.destination} ({word(travel, 'scope')}) on {travel.departure_date}"
+            what += f", back on {travel.return_date}" if travel.return_date else ""
+        case None:
+            what = "of a kind that this version does not know"
+    return clean(f"{record.notified_date}  {what}  [{record.recorder}]")
+
+
+def changes(response: WatchChangesResponse) -> str:
+    """A line for each changed record; nothing for a bookmark."""
+    return "\n".join(
+        f"{moment(event.commit_time)}  {_change(change)}" for event in response.events for change in event.changes
+    )
+
+
+def _change(change: Change) -> str:
+    if change.HasField("notice"):
+        return clean(f"{change.notice.name}  ") + notice(change.notice)
+    return f"{offender_line(change.offender)}  [{clean(change.offender.owner)}]"

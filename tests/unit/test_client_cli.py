@@ -1,0 +1,459 @@
+"""The command `nsor`, run as people and scripts run it, against a real gRPC server over mutual TLS."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+
+from nsor.common.v1.access_pb2 import ROLE_POLICE
+from nsor.common.v1.error_reason_pb2 import ErrorReason
+from nsor.common.v1.officer_pb2 import PURPOSE_INVESTIGATION, PURPOSE_RECORD_MAINTENANCE, PURPOSE_VETTING
+from nsor.federation.v1.federation_service_pb2 import Change, Event, ListNodesResponse, WatchChangesResponse
+from nsor.federation.v1.node_pb2 import NODE_STATE_ACTIVE, Node
+from nsor.lookup.v1.lookup_service_pb2 import (
+    OUTCOME_CANNOT_ANSWER,
+    OUTCOME_HIT,
+    OUTCOME_INVALID_CNIC,
+    OUTCOME_NO_RECORD,
+    CheckCnicResponse,
+    DisclosedPerson,
+)
+from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesResponse, RecordNoticeResponse
+from nsor.monitoring.v1.notice_pb2 import AddressChange, NameChange, Notice, Travel
+from nsor.registry.v1.offender_pb2 import GUARDIAN_RELATION_HUSBAND, SEX_FEMALE, SEX_MALE, Offender, Person
+from nsor.registry.v1.registry_service_pb2 import (
+    CreateOffenderResponse,
+    FieldViolation,
+    GetOffenderResponse,
+    ImportOffendersResponse,
+    ListOffendersResponse,
+    RowError,
+)
+from nsor_client.cli import TEMPLATE, failures, main
+from nsor_client.protojson import from_json
+from nsor_client.rows import COLUMNS
+from tests.support.sdk_hub import CertificateAuthority, ScriptedHub, refuse
+
+pytest_plugins = ["tests.support.sdk_fixtures"]
+
+NAME = "offenders/019a9e4f-0000-7000-8000-000000000001"
+AN_OFFENDER = Offender(
+    name=NAME,
+    owner="nodes/punjab-police",
+    district="Lahore",
+    person=Person(cnic="35202-0000000-1", full_name="Test Person", guardian_name="Test Guardian", sex=SEX_MALE),
+)
+
+Nsor = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def node(sdk_ca: CertificateAuthority, tmp_path: Path) -> Path:
+    credentials = sdk_ca.credentials()
+    folder = tmp_path / "node"
+    folder.mkdir()
+    (folder / "cert.pem").write_bytes(credentials.cert_pem)
+    (folder / "key.pem").write_bytes(credentials.key_pem)
+    (folder / "ca.pem").write_bytes(credentials.ca_pem)
+    return folder
+
+
+@pytest.fixture
+def nsor(node: Path, sdk_hub: ScriptedHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Nsor:
+    """Runs the command with these arguments as the officer PB-1; gives its exit code, output and error output."""
+    monkeypatch.setenv("NSOR_NODE", str(node))
+    monkeypatch.setenv("NSOR_TARGET", sdk_hub.target)
+    monkeypatch.setenv("NSOR_OFFICER", "PB-1")
+    monkeypatch.setenv("TERM", "dumb")
+
+    def run(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        assert "Traceback" not in captured.err
+        return ended.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "says"),
+    [
+        (OUTCOME_NO_RECORD, 0, "NO RECORD"),
+        (OUTCOME_HIT, 10, "HIT"),
+        (OUTCOME_INVALID_CNIC, 11, "NOT A CNIC"),
+        (OUTCOME_CANNOT_ANSWER, 12, "CANNOT ANSWER"),
+        (99, 12, "CANNOT ANSWER"),  # an outcome that is newer than this SDK
+    ],
+)
+def test_check_tells_the_outcome_in_words_and_by_its_code(
+    nsor: Nsor, sdk_hub: ScriptedHub, outcome: Any, code: int, says: str
+) -> None:
+    response = CheckCnicResponse(outcome=outcome, masked_cnic="35202-*****00-1")
+    response.as_of_time.FromDatetime(datetime(2026, 1, 2, tzinfo=UTC))
+    sdk_hub.answer("CheckCnic", response)
+    ended, out, _ = nsor("check", "35202-0000000-1")
+    assert ended == code
+    assert out.startswith(f"{says}  35202-*****00-1\n")
+    assert "known at 2026-01-0" in out
+    assert "clean" not in out
+
+
+def test_a_hit_names_the_person_as_far_as_the_hub_does(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    person = DisclosedPerson(
+        full_name="Test Person",
+        full_name_ur="نام",
+        guardian_name="Test Guardian",
+        guardian_relation=GUARDIAN_RELATION_HUSBAND,
+        sex=SEX_FEMALE,
+    )
+    sdk_hub.answer("CheckCnic", CheckCnicResponse(outcome=OUTCOME_HIT, person=person))
+    _, out, _ = nsor("check", "1")
+    assert "Test Person (نام), wife of Test Guardian" in out
+
+
+def test_check_says_who_asks_and_why(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    sdk_hub.answer("CheckCnic", CheckCnicResponse(outcome=OUTCOME_NO_RECORD))
+    nsor("check", "1")
+    nsor("check", "-", "--officer", "PB-2", "--purpose", "investigation", "--fir", "1/2026", stdin="3520200000001")
+    vetting, investigation = sdk_hub.requests["CheckCnic"]
+    assert (vetting.officer.officer_id, vetting.officer.purpose) == ("PB-1", PURPOSE_VETTING)
+    assert (investigation.officer.officer_id, investigation.officer.fir_number) == ("PB-2", "1/2026")
+    assert (investigation.officer.purpose, investigation.cnic) == (PURPOSE_INVESTIGATION, "3520200000001")
+
+
+def test_json_is_one_object_a_line_with_the_names_of_the_contract(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    sdk_hub.answer("CheckCnic", CheckCnicResponse(outcome=OUTCOME_HIT, masked_cnic="m"))
+    code, out, err = nsor("--json", "check", "1")
+    assert (code, json.loads(out), err) == (10, {"outcome": "OUTCOME_HIT", "masked_cnic": "m"}, "")
+    assert out.count("\n") == 1
+
+
+def test_the_template_fits_the_contract_and_can_be_sent(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    _, template, _ = nsor("offender", "template")
+    sdk_hub.answer("CreateOffender", CreateOffenderResponse(offender=AN_OFFENDER, revision="7"))
+    code, out, _ = nsor("offender", "create", "-", stdin=template)
+    (request,) = sdk_hub.requests["CreateOffender"]
+    assert (code, out) == (0, f"written: {NAME} (revision 7)\n")
+    assert request.offender == from_json(TEMPLATE, Offender)
+    assert request.officer.purpose == PURPOSE_RECORD_MAINTENANCE
+    assert {f.name for f in Person.DESCRIPTOR.fields} == json.loads(TEMPLATE)["person"].keys()
+
+
+def test_a_record_is_sent_again_under_its_request_id(nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path) -> None:
+    (tmp_path / "new.json").write_text("{}")
+    sdk_hub.on["CreateOffender"] = lambda _, context: context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "late")
+    code, _, err = nsor("offender", "create", str(tmp_path / "new.json"))
+    request_id = sdk_hub.requests["CreateOffender"][0].request_id
+    assert code == 5
+    assert f"--request-id {request_id}" in err
+    nsor("offender", "create", str(tmp_path / "new.json"), "--request-id", request_id)
+    assert sdk_hub.requests["CreateOffender"][1].request_id == request_id
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"Secret": 1}', '{"person": {"sex": "Secret"}}', "x" * 300_000])
+def test_a_record_that_cannot_be_read_is_not_sent(nsor: Nsor, sdk_hub: ScriptedHub, content: str) -> None:
+    code, _, err = nsor("offender", "create", "-", stdin=content)
+    assert code == 4
+    assert err.startswith("error: -")
+    assert "Secret" not in err
+    assert "CreateOffender" not in sdk_hub.requests
+
+
+def test_a_record_is_shown(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    sdk_hub.answer("GetOffender", GetOffenderResponse(offender=AN_OFFENDER))
+    code, out, _ = nsor("offender", "get", NAME, "--purpose", "investigation", "--fir", "1/2026")
+    assert code == 0
+    assert "Test Person, son of Test Guardian" in out
+    assert from_json(nsor("--json", "offender", "get", NAME)[1], Offender) == AN_OFFENDER
+
+
+def test_control_characters_of_others_do_not_reach_the_terminal(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    record = Offender(person=Person(full_name="\x1b]0;title\x07Test\x9b31m", guardian_name="x"))
+    sdk_hub.answer("GetOffender", GetOffenderResponse(offender=record))
+    _, out, _ = nsor("offender", "get", NAME)
+    assert "Test" in out
+    assert not any(character in out for character in "\x1b\x07\x9b")
+
+
+def test_a_list_stops_at_its_limit_and_says_so(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    sdk_hub.answer("ListOffenders", ListOffendersResponse(offenders=[AN_OFFENDER] * 3))
+    code, out, err = nsor("offender", "list", "--limit", "2")
+    assert (code, len(out.splitlines())) == (0, 2)
+    assert "more than these 2" in err
+    code, out, err = nsor("offender", "list", "--limit", "3")
+    assert (len(out.splitlines()), err) == (3, "")
+
+
+def test_nodes_are_listed(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    node = Node(name="nodes/punjab-police", role=ROLE_POLICE, state=NODE_STATE_ACTIVE, jurisdiction="Punjab")
+    node.certificate_expire_time.FromDatetime(datetime(2027, 6, 1, 12, tzinfo=UTC))
+    sdk_hub.answer("ListNodes", ListNodesResponse(nodes=[node]))
+    _, out, _ = nsor("node", "list")
+    for part in ("nodes/punjab-police", "police", "active", "(Punjab)", "2027-06-01"):
+        assert part in out
+
+
+def test_notices_are_recorded_and_listed(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    notices = [
+        Notice(name_change=NameChange(full_name="New Name")),
+        Notice(address_change=AddressChange(address="House 1", district="Lahore")),
+        Notice(travel=Travel(destination="AE", return_date="2026-05-01")),
+        Notice(),
+    ]
+    sdk_hub.answer("RecordNotice", RecordNoticeResponse(notice=Notice(name=f"{NAME}/notices/1"), revision="8"))
+    sdk_hub.answer("ListNotices", ListNoticesResponse(notices=notices))
+    code, out, _ = nsor("notice", "record", NAME, "-", stdin='{"travel": {"destination": "AE"}}')
+    assert (code, out) == (0, f"written: {NAME}/notices/1 (revision 8)\n")
+    assert sdk_hub.requests["RecordNotice"][0].notice.travel.destination == "AE"
+    _, out, _ = nsor("notice", "list", NAME)
+    for line, part in zip(out.splitlines(), ("New Name", "House 1, Lahore", "AE", "does not know"), strict=True):
+        assert part in line
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "code"),
+    [
+        ("PERMISSION_DENIED", "ERROR_REASON_NOT_OWNER", 3),
+        ("UNAUTHENTICATED", "ERROR_REASON_CERTIFICATE_EXPIRED", 3),
+        ("INVALID_ARGUMENT", "ERROR_REASON_INVALID_FIELD", 4),
+        ("DEADLINE_EXCEEDED", "ERROR_REASON_UNSPECIFIED", 5),
+        ("NOT_FOUND", "ERROR_REASON_OFFENDER_NOT_FOUND", 1),
+        ("ALREADY_EXISTS", "ERROR_REASON_OF_NEXT_YEAR", 1),
+    ],
+)
+def test_a_refusal_is_told_with_its_reason_fields_and_what_to_do(
+    nsor: Nsor, sdk_hub: ScriptedHub, status: str, reason: str, code: int
+) -> None:
+    sdk_hub.on["GetOffender"] = lambda _, context: refuse(
+        context,
+        grpc.StatusCode[status],
+        "what happened",
+        reason,
+        metadata={"owner": "nodes/sindh-police"},
+        fields=(("name", "PATTERN", "is no name"),),
+    )
+    ended, out, err = nsor("offender", "get", "x")
+    assert (ended, out) == (code, "")
+    assert err.startswith(f"error: what happened\n  {status} {reason}\n  name: is no name (PATTERN)\n")
+    assert "owner: nodes/sindh-police" in err
+    if advice := failures.ADVICE.get(dict(ErrorReason.items()).get(reason)):  # type: ignore[arg-type]
+        assert f"what to do: {advice}" in err
+
+
+def test_every_reason_of_the_contract_has_advice() -> None:
+    assert failures.ADVICE.keys() == set(ErrorReason.values()) - {ErrorReason.ERROR_REASON_UNSPECIFIED}
+
+
+def test_a_hub_that_is_not_there_is_told_in_words(nsor: Nsor) -> None:
+    code, _, err = nsor("--target", "hub.invalid:7443", "check", "1")
+    assert code == 5
+    assert err.startswith("error: The name 'hub.invalid' cannot be resolved")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--node", "nowhere", "node", "list"], "cannot read nowhere/cert.pem"),
+        (["--target", "nowhere", "node", "list"], "HOST:PORT"),
+        (["check"], "Missing argument"),
+        (["check", "1", "--purpose", "curiosity"], "curiosity"),
+        (["import", "nowhere.csv"], "does not exist"),
+        (["offender", "create", "nowhere.json"], "nowhere.json: No such file"),
+    ],
+)
+def test_wrong_use_ends_with_2(nsor: Nsor, arguments: list[str], says: str) -> None:
+    code, _, err = nsor(*arguments)
+    assert code == 2
+    assert says in err
+
+
+@pytest.mark.parametrize(("variable", "option"), [("NSOR_NODE", "--node DIR"), ("NSOR_TARGET", "--target HOST:PORT")])
+def test_what_is_missing_is_named(nsor: Nsor, monkeypatch: pytest.MonkeyPatch, variable: str, option: str) -> None:
+    monkeypatch.delenv(variable)
+    code, _, err = nsor("node", "list")
+    assert code == 2
+    assert f"use {option}, or set {variable}" in err
+
+
+def test_help_states_the_exit_codes_and_examples(nsor: Nsor) -> None:
+    _, out, _ = nsor("--help")
+    for part in ("Examples:", "nsor import convictions.csv", "Exit codes:", "10  check: hit", "6  import: some rows"):
+        assert part in out
+
+
+def csv_file(folder: Path, *districts: str) -> Path:
+    path = folder / "convictions.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        for district in districts:
+            writer.writerow({"cnic": "35202-0000000-1", "full_name": "Test Person", "district": district})
+    return path
+
+
+def write_rows(requests: Iterator[Any], _: grpc.ServicerContext) -> Iterator[ImportOffendersResponse]:
+    for request in requests:
+        if request.offender.district == "Nowhere":
+            violation = FieldViolation(field="offender.district", reason="UNKNOWN_DISTRICT")
+            reason = ErrorReason.ERROR_REASON_INVALID_FIELD
+            error = RowError(reason=reason, field_violations=[violation])
+            yield ImportOffendersResponse(row=request.row, error=error)
+        else:
+            yield ImportOffendersResponse(row=request.row, offender=f"offenders/{request.row}")
+
+
+def test_import_tells_what_became_of_each_row(nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path) -> None:
+    sdk_hub.on["ImportOffenders"] = write_rows
+    path = csv_file(tmp_path, "Lahore", "Nowhere")
+    path.write_text(path.read_text() + "too,few,cells\n")
+    code, out, err = nsor("import", str(path), "--result", str(tmp_path / "result.csv"))
+    assert (code, err) == (6, "")
+    assert out.startswith("3 rows: 1 written, 2 refused\n")
+    assert "row 2: INVALID_FIELD district:UNKNOWN_DISTRICT" in out
+    result = (tmp_path / "result.csv").read_text()
+    assert sorted(csv.reader(result.splitlines())) == [
+        ["1", "written", "offenders/1", "", ""],
+        ["2", "refused", "", "INVALID_FIELD", "district:UNKNOWN_DISTRICT"],
+        ["3", "refused", "", "INVALID_FIELD", "offender:COLUMN_COUNT"],
+        ["row", "result", "offender", "reason", "fields"],
+    ]
+    for text in (out, result):
+        assert "35202" not in text
+        assert "Test Person" not in text
+
+
+def test_import_of_good_rows_ends_with_0_and_prints_json_where_asked(
+    nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path
+) -> None:
+    sdk_hub.on["ImportOffenders"] = write_rows
+    code, out, err = nsor("--json", "import", str(csv_file(tmp_path, *["Lahore"] * 300)))
+    assert (code, err) == (0, "300 rows: 300 written, 0 refused\n")
+    assert [json.loads(line)["row"] for line in out.splitlines()] == [str(row) for row in range(1, 301)]
+
+
+def test_an_import_that_is_cut_is_sent_again_with_the_same_request_ids(
+    nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path
+) -> None:
+    ids: list[list[str]] = []
+
+    def cut(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[ImportOffendersResponse]:
+        ids.append([next(requests).request_id for _ in range(3)])
+        yield ImportOffendersResponse(row=1, offender="offenders/1")
+        refuse(context, grpc.StatusCode.UNAVAILABLE, "going down", "ERROR_REASON_HUB_UNAVAILABLE")
+
+    sdk_hub.on["ImportOffenders"] = cut
+    path = csv_file(tmp_path, *["Lahore"] * 5)
+    for _ in range(2):
+        code, out, err = nsor("import", str(path))
+        assert (code, out) == (5, "1 rows: 1 written, 0 refused\n")
+        assert err.startswith("The import was cut. Send the same file again: nobody is entered twice.\nerror: ")
+    assert ids[0] == ids[1]
+
+
+def test_a_file_without_header_is_refused(nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path) -> None:
+    sdk_hub.on["ImportOffenders"] = write_rows
+    path = tmp_path / "convictions.csv"
+    path.write_text("35202-0000000-1,Test Person\n")
+    code, _, err = nsor("import", str(path))
+    assert code == 4
+    assert "error: the header lacks the columns cnic" in err
+
+
+def test_a_result_file_that_cannot_be_written_is_told(nsor: Nsor, tmp_path: Path) -> None:
+    code, _, err = nsor("import", str(csv_file(tmp_path)), "--result", str(tmp_path / "no" / "result.csv"))
+    assert code == 1
+    assert err == f"error: {tmp_path / 'no' / 'result.csv'}: No such file or directory\n"
+
+
+def changes(_: Any, context: grpc.ServicerContext) -> Iterator[WatchChangesResponse]:
+    yield WatchChangesResponse(revision="8")
+    event = Event(changes=[Change(offender=AN_OFFENDER), Change(notice=Notice(name=f"{NAME}/notices/1"))])
+    yield WatchChangesResponse(revision="9", events=[event])
+    if os.environ.get("NSOR_TEST_CUT"):
+        refuse(context, grpc.StatusCode.UNAVAILABLE, "going down", "ERROR_REASON_HUB_UNAVAILABLE")
+
+
+def test_watch_shows_each_change_and_where_to_continue(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    sdk_hub.on["WatchChanges"] = changes
+    code, out, err = nsor("watch", "--after", "7")
+    offender, notice = out.splitlines()
+    assert (code, err) == (0, "To continue: nsor watch --after 9\n")
+    assert NAME in offender
+    assert "Test Person, son of Test Guardian" in offender
+    assert f"{NAME}/notices/1" in notice
+    assert sdk_hub.requests["WatchChanges"][0].after == "7"
+
+
+def test_watch_as_json_prints_bookmarks_too(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    sdk_hub.on["WatchChanges"] = changes
+    _, out, _ = nsor("--json", "watch")
+    assert [json.loads(line)["revision"] for line in out.splitlines()] == ["8", "9"]
+
+
+def test_a_watch_that_breaks_ends_with_5_and_says_where_to_continue(
+    nsor: Nsor, sdk_hub: ScriptedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NSOR_TEST_CUT", "1")
+    sdk_hub.on["WatchChanges"] = changes
+    code, _, err = nsor("watch")
+    assert code == 5
+    assert err.startswith("To continue: nsor watch --after 9\nerror: going down\n")
+
+
+def test_ctrl_c_ends_a_watch_well(node: Path, sdk_hub: ScriptedHub) -> None:
+    def endless(request: Any, context: grpc.ServicerContext) -> Iterator[WatchChangesResponse]:
+        yield from changes(request, context)
+        ended.wait(60)
+
+    ended = threading.Event()
+    sdk_hub.on["WatchChanges"] = endless
+    code = "from nsor_client.cli import main; main()"
+    command = [sys.executable, "-c", code, "--node", str(node), "--target", sdk_hub.target, "watch"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert NAME in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        ended.set()
+    assert (process.returncode, err) == (0, "To continue: nsor watch --after 9\n")
+
+
+def test_every_command_has_a_help_of_its_own(nsor: Nsor) -> None:
+    for command in (
+        ["check"],
+        ["watch"],
+        ["import"],
+        ["offender", "template"],
+        ["offender", "create"],
+        ["offender", "get"],
+        ["offender", "list"],
+        ["notice", "record"],
+        ["notice", "list"],
+        ["node", "list"],
+    ):
+        code, out, _ = nsor(*command, "--help")
+        assert code == 0
+        assert f"nsor {' '.join(command)}" in out or " ".join(command) in out
+
+
+def test_a_login_is_the_officer_by_default(nsor: Nsor, sdk_hub: ScriptedHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NSOR_OFFICER")
+    monkeypatch.setenv("LOGNAME", login := f"login-{uuid4()}")
+    sdk_hub.answer("CheckCnic", CheckCnicResponse(outcome=OUTCOME_NO_RECORD))
+    nsor("check", "1")
+    assert sdk_hub.requests["CheckCnic"][0].officer.officer_id == login
