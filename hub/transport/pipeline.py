@@ -1,6 +1,7 @@
 """What happens to every call, in this order: trace, identity, access, rules, use case, and errors on the way back."""
 
 import logging
+import secrets
 import time
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
@@ -27,7 +28,7 @@ from hub.transport.validation import decode, validate
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer("nsor.hub")
 _duration = metrics.get_meter("nsor.hub").create_histogram(
-    "rpc.server.duration", "s", "Time from the arrival of a call to its end, by method and status."
+    "rpc.server.call.duration", "s", "Time from the arrival of a call to its end, by method and status."
 )
 _caller: ContextVar[Caller] = ContextVar("caller")
 _DENIALS = {Reason.ROLE_NOT_ALLOWED, Reason.NOT_OWNER, Reason.PURPOSE_NOT_ALLOWED}
@@ -81,15 +82,13 @@ class Pipeline(grpc.aio.ServerInterceptor):
 
         async def server_stream(request: Any, context: Any) -> AsyncIterator[Any]:
             async with self._admit(policy, context, request):
-                async for response in handler.unary_stream(request, context):
-                    # Again at each message: a stream must not outlive its caller's right to it.
-                    self._identifier.identify(context.auth_context())
+                async for response in self._rightful(handler.unary_stream(request, context), context):
                     yield response
 
         async def both_streams(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
             async with self._admit(policy, context, None):
-                async for response in handler.stream_stream(_readable(requests), context):
-                    self._identifier.identify(context.auth_context())
+                readable = self._rightful(requests, context)
+                async for response in self._rightful(handler.stream_stream(readable, context), context):
                     yield response
 
         if handler.unary_unary:
@@ -100,6 +99,14 @@ class Pipeline(grpc.aio.ServerInterceptor):
             make, behaviour = grpc.stream_stream_rpc_method_handler, both_streams
         return make(behaviour, deserialize, handler.response_serializer)
 
+    async def _rightful(self, messages: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        """The messages of a stream, in either direction, while its caller has a right to it."""
+        async for message in messages:
+            self._identifier.identify(context.auth_context())
+            if isinstance(message, Refused):
+                raise message
+            yield message
+
     @asynccontextmanager
     async def _admit(self, policy: MethodPolicy, context: Any, request: Any) -> AsyncGenerator[None]:
         """The block is the use case; it runs only for a caller who may, with a request that follows the rules.
@@ -108,8 +115,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
             request: None where requests are a stream: the method checks each itself.
         """
         began = time.perf_counter()
-        service, _, method = policy.name.partition("/")
-        attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+        attributes = {"rpc.system.name": "grpc", "rpc.method": policy.name}
         carrier = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
         code = "CANCELLED"
         with tracer.start_as_current_span(
@@ -130,8 +136,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
                 span.set_status(StatusCode.ERROR, code)
                 await context.abort_with_status(status)
             finally:
-                span.set_attribute("rpc.grpc.status_code", code)
-                _duration.record(time.perf_counter() - began, attributes | {"rpc.grpc.status_code": code})
+                span.set_attribute("rpc.response.status_code", code)
+                _duration.record(time.perf_counter() - began, attributes | {"rpc.response.status_code": code})
 
     async def _let_in(self, policy: MethodPolicy, context: Any, request: Any) -> None:
         """Identity, access, rules: sets the caller or raises."""
@@ -157,7 +163,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
     async def _refusal(self, policy: MethodPolicy, error: Exception) -> Refused:
         """What the caller is told of an error. Denials of access are logged like any access."""
         if not isinstance(error, Refused):
-            trace_id = f"{trace.get_current_span().get_span_context().trace_id:032x}"
+            # Where nobody collects traces there is no id; then one of our own joins the answer and the log.
+            trace_id = f"{trace.get_current_span().get_span_context().trace_id or secrets.randbits(128):032x}"
             # Without the text of the exception, which can quote data: its type and its place are enough.
             place = "".join(traceback.format_tb(error.__traceback__))
             log.error("fault in %s, trace %s: %s\n%s", policy.name, trace_id, type(error).__name__, place)
@@ -168,10 +175,3 @@ class Pipeline(grpc.aio.ServerInterceptor):
             except Refused as unaudited:
                 log.error("a denial in %s was not logged: %s", policy.name, unaudited.reason)
         return error
-
-
-async def _readable(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        if isinstance(request, Refused):
-            raise request
-        yield request

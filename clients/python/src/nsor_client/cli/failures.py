@@ -45,6 +45,7 @@ ADVICE: dict[ErrorReason.ValueType, str] = {
     ErrorReason.ERROR_REASON_ETAG_MISMATCH: "Read the record again, and decide again.",
     ErrorReason.ERROR_REASON_REVISION_EPOCH_CHANGED: "The register was restored: start again without a revision.",
     ErrorReason.ERROR_REASON_REVISION_NOT_REACHED: _LATER,
+    ErrorReason.ERROR_REASON_REVISION_COMPACTED: "The hub no longer keeps what changed since: leave --after out.",
     ErrorReason.ERROR_REASON_DATABASE_UNAVAILABLE: _LATER,
     ErrorReason.ERROR_REASON_HUB_UNAVAILABLE: _LATER,
     ErrorReason.ERROR_REASON_INTERNAL: "Report it to the operator of the hub, with the trace_id if there is one.",
