@@ -4,7 +4,7 @@ import os
 import tomllib
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, FilePath, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hub.domain.disclosure import DisclosureMode
@@ -16,14 +16,12 @@ class HubSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="NSOR_", extra="forbid")
 
     dsn: SecretStr = Field(description="PostgreSQL, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE.")
-    listen: str = Field(
-        default="127.0.0.1:7443", pattern=r"^\S+:\d{1,5}$", description="HOST:PORT; port 0 takes any that is free."
-    )
+    listen: str = Field(default="127.0.0.1:7443", description="HOST:PORT; port 0 takes any that is free.")
     workers: int = Field(default=2, ge=1, le=64, description="Worker processes on the one port.")
-    tls_certificate: Path = Field(description="The hub's certificate, with its chain, in PEM.")
-    tls_key: Path = Field(description="Private key of the hub's certificate, in PEM.")
-    client_ca: Path = Field(description="CA of the nodes' certificates, in PEM.")
-    keyring: Path = Field(description="File of the keys for personal data, as `nsor-hub keyring` makes it.")
+    tls_certificate: FilePath = Field(description="The hub's certificate, with its chain, in PEM.")
+    tls_key: FilePath = Field(description="Private key of the hub's certificate, in PEM.")
+    client_ca: FilePath = Field(description="CA of the nodes' certificates, in PEM.")
+    keyring: FilePath = Field(description="File of the keys for personal data, as `nsor-hub keyring` makes it.")
     trust_domain: str = Field(default="nsor.internal", description="SPIFFE trust domain of the federation.")
     freshness_bound: float = Field(
         default=5,
@@ -44,6 +42,22 @@ class HubSettings(BaseSettings):
         description="Days for which the feed can be resumed; afterwards a node takes a snapshot. Assumed.",
     )
     reflection: bool = Field(default=False, description="Whether gRPC reflection is on.")
+
+    @field_validator("dsn")
+    @classmethod
+    def _is_postgresql(cls, dsn: SecretStr) -> SecretStr:
+        # The value is a secret, so it is not quoted.
+        if not dsn.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must begin with postgresql://")
+        return dsn
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, listen: str) -> str:
+        host, _, port = listen.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65535:
+            raise ValueError("must be HOST:PORT")
+        return listen
 
     @classmethod
     def load(cls, file: Path | None) -> "HubSettings":
