@@ -137,15 +137,15 @@ async def load(site: Site, first: int, count: int, streams: int) -> float:
     return count / elapsed
 
 
-async def catch_up(site: Site, watchers: int, events: int) -> tuple[float, float]:
-    """When watchers began to read the feed from its beginning, and when all had so many events."""
+async def catch_up(site: Site, watchers: int, changes: int) -> tuple[float, float]:
+    """When watchers began to read the feed from its beginning, and when all had so many changes."""
 
     async def watch(line: grpc.aio.Channel) -> None:
-        missing = events
+        missing = changes
         response: WatchChangesResponse
         stub: Any = FederationServiceStub(line)
         async for response in stub.WatchChanges(WatchChangesRequest(after="0")):
-            missing -= len(response.events)
+            missing -= sum(len(event.changes) for event in response.events)
             if missing <= 0:
                 return
 
@@ -183,8 +183,9 @@ async def live(
         response: WatchChangesResponse
         async for response in responses:
             now = time.monotonic()
-            traffic.seen += [(change.offender.name, now) for event in response.events for change in event.changes]
-            missing -= len(response.events)
+            names = [change.offender.name for event in response.events for change in event.changes]
+            traffic.seen += [(name, now) for name in names]
+            missing -= len(names)
             if missing <= 0:
                 return
 

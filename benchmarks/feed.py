@@ -42,7 +42,7 @@ class Size:
         rounds: turns of the hub and pgbench.
         seconds: of each.
         imported: records written by ImportOffenders in each round.
-        deliveries: events times watchers, at least, for each figure of events.
+        deliveries: events times watchers, about, for each figure of events.
         lag_seconds: of writing at a steady rate.
         records: in the snapshot.
     """
@@ -93,8 +93,13 @@ class Measurement:
         self._note("imports_over_pgbench", median(imports) / median(peers))
 
     def events(self, watchers: int) -> None:
-        """Events delivered per second, to all watchers together."""
-        events = min(self._head().seq or 0, -(-self._size.deliveries // watchers))
+        """Events delivered per second, to all watchers together: from the beginning of the feed, and as they happen.
+
+        Writes that share a transaction share an event; each counts.
+        """
+        self._head()
+        [(written,)] = self._hub.sql("SELECT sum(jsonb_array_length(changes))::integer FROM feed_event")
+        events = min(written, -(-self._size.deliveries // watchers))
         shares = [(share, events) for share in split(watchers, _PROCESSES)]
         cpu = self._worker_cpu()
         times = self._team.work(crew.catch_up, *shares)
