@@ -74,7 +74,7 @@ class Tail:
         self._head: Head | None = None
         self._seq = 0
         self._known_at = float("-inf")
-        self._moved = asyncio.Condition()
+        self._moved = asyncio.Event()
 
     async def start(self, load: Callable[[Sequence[IndexedOffender]], None]) -> None:
         """Loads the register as it is, and begins to follow after it.
@@ -135,8 +135,10 @@ class Tail:
             self._head = head
             # By this process's own steady clock: the age was true when the question was asked.
             self._known_at = asked_at - head.age.total_seconds()
-        async with self._moved:
-            self._moved.notify_all()
+        if events:
+            # Whoever waits has the old one; the next to wait gets the new one.
+            self._moved.set()
+            self._moved = asyncio.Event()
         return bool(events)
 
     @property
@@ -163,9 +165,12 @@ class Tail:
         if revision.seq is not None:
             return revision.seq
         assert revision.write is not None
-        while (seq := await self._store.seq_of_write(revision.write)) is None:
-            await self._wait_for_move()
-        return seq
+        while True:
+            asked_at = self._seq
+            seq = await self._store.seq_of_write(revision.write)
+            if seq is not None:
+                return seq
+            await self._past(asked_at)
 
     async def reached(self, revision: Revision) -> None:
         """Returns when this process has applied a revision. Cancel it to give up."""
@@ -175,8 +180,7 @@ class Tail:
             if refused.reason is Reason.REVISION_COMPACTED:
                 return  # so old that the feed has dropped it, so this process has it
             raise
-        while self._seq < seq:
-            await self._wait_for_move()
+        await self._past(seq - 1)
 
     async def follow(
         self, after: int, bookmark_seconds: float
@@ -200,8 +204,7 @@ class Tail:
                 continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(bookmark_seconds):
-                    while self._seq <= seq:
-                        await self._wait_for_move()
+                    await self._past(seq)
             if self._seq <= seq:
                 yield (), seq, self.as_of
 
@@ -215,8 +218,9 @@ class Tail:
             raise Refused(Reason.REVISION_COMPACTED, "the feed no longer holds this revision; take a snapshot")
         return events
 
-    async def _wait_for_move(self) -> None:
-        async with self._moved:
+    async def _past(self, seq: int) -> None:
+        """Returns when an event after a number has been applied."""
+        while self._seq <= seq:
             await self._moved.wait()
 
     def _known(self) -> Head:
