@@ -7,19 +7,21 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Protocol
 from uuid import UUID
 
 from hub.domain.errors import Reason, Refused
-from hub.domain.feed import Event, Head, IndexedOffender
+from hub.domain.feed import Event, Head, IndexedOffender, first_changes
 from hub.domain.revision import Revision
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.025
 _HEARTBEAT = timedelta(milliseconds=500)
-_PAGE = 200
-_RECENT = 2000
+_PAGE = 200  # changes
+_PAGES = 20
+_RECENT = 2000  # events
 _COMPACT_SECONDS = 60
 
 
@@ -35,7 +37,7 @@ class FeedStore(Protocol):
         ...
 
     async def events(self, after: int, limit: int) -> Sequence[Event]:
-        """Events after a number."""
+        """Events after a number, up to so many changes."""
         ...
 
     async def seq_of_write(self, write: int) -> int | None:
@@ -71,6 +73,8 @@ class Tail:
         self._store = store
         self._apply = apply
         self._recent: deque[Event] = deque(maxlen=_RECENT)
+        self._pages: dict[int, Sequence[Event]] = {}
+        self._reading = asyncio.Lock()
         self._head: Head | None = None
         self._seq = 0
         self._known_at = float("-inf")
@@ -210,13 +214,18 @@ class Tail:
 
     async def _after(self, seq: int) -> Sequence[Event]:
         if self._recent and self._recent[0].seq <= seq + 1:
-            start = seq + 1 - self._recent[0].seq
-            return [self._recent[i] for i in range(start, min(start + _PAGE, len(self._recent)))]
-        events = await self._store.events(seq, _PAGE)
-        # Numbers have no gaps, so what does not follow at once is not there any more.
-        if not events or events[0].seq != seq + 1:
-            raise Refused(Reason.REVISION_COMPACTED, "the feed no longer holds this revision; take a snapshot")
-        return events
+            return first_changes(islice(self._recent, seq + 1 - self._recent[0].seq, None), _PAGE)
+        # One at a time: followers who catch up together read a page once, and leave the database to the writers.
+        async with self._reading:
+            if seq not in self._pages:
+                events = await self._store.events(seq, _PAGE)
+                # Numbers have no gaps, so what does not follow at once is not there any more.
+                if not events or events[0].seq != seq + 1:
+                    raise Refused(Reason.REVISION_COMPACTED, "the feed no longer holds this revision; take a snapshot")
+                if len(self._pages) == _PAGES:
+                    del self._pages[next(iter(self._pages))]
+                self._pages[seq] = events
+            return self._pages[seq]
 
     async def _past(self, seq: int) -> None:
         """Returns when an event after a number has been applied."""

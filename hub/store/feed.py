@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.errors import Reason, Refused
-from hub.domain.feed import Change, Event, Head, IndexedOffender, Progress, Snapshot
+from hub.domain.feed import Change, Event, Head, IndexedOffender, Progress, Snapshot, first_changes
 from hub.store.database import PostgresDatabase
 from hub.store.tables import feed_event, feed_head, node, node_progress, notice, offender, outbox
 from hub.store.transaction import (
@@ -92,10 +92,14 @@ class FeedStore:
         return moved
 
     async def events(self, after: int, limit: int) -> Sequence[Event]:
-        """Events after a number, in order, with the records as each event left them."""
+        """Events after a number, in order, with the records as each event left them.
+
+        Args:
+            limit: changes in all, unless the first event alone has more.
+        """
         query = select(feed_event).where(feed_event.c.seq > after).order_by(feed_event.c.seq).limit(limit)
         async with self._database.connection() as connection:
-            rows = (await connection.execute(query)).all()
+            rows = first_changes((await connection.execute(query)).all(), limit)
             keys = [(kind, UUID(id), version) for row in rows for kind, id, version in row.changes]
             records = await self._records(connection, keys)
         return [
