@@ -101,12 +101,9 @@ class Measurement:
         [(written,)] = self._hub.sql("SELECT sum(jsonb_array_length(changes))::integer FROM feed_event")
         events = min(written, -(-self._size.deliveries // watchers))
         shares = [(share, events) for share in split(watchers, _PROCESSES)]
-        cpu = self._worker_cpu()
         times = self._team.work(crew.catch_up, *shares)
-        cpu = self._worker_cpu() - cpu
         elapsed = max(ended for _, ended in times) - min(began for began, _ in times)
         self._note(f"events_per_s_{watchers}", watchers * events / elapsed)
-        self._note(f"worker_cpu_us_per_event_{watchers}", 1e6 * cpu / (watchers * events))
 
         writes = max(100, min(self._size.deliveries // watchers, int(self.writes_per_s * self._size.seconds)))
         traffic = self._live(writes, float("inf"), watchers)

@@ -22,9 +22,9 @@ class IndexedOffender:
 Change = IndexedOffender | Notice
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Event:
-    """One transaction on the register.
+    """One transaction on the register. Read once and shown to many, so it is equal to itself only.
 
     Attributes:
         seq: its place in the feed, from 1, without gaps.
