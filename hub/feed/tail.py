@@ -121,7 +121,7 @@ class Tail:
             await asyncio.sleep(_COMPACT_SECONDS)
 
     async def _step(self) -> bool:
-        """One round; True when there may be more at once."""
+        """One round; True when there is more at once. Otherwise what is written meanwhile gathers for the next."""
         asked_at = time.monotonic()
         head = await self._store.head()
         if head.waiting or head.age > _HEARTBEAT:
@@ -143,7 +143,7 @@ class Tail:
             # Whoever waits has the old one; the next to wait gets the new one.
             self._moved.set()
             self._moved = asyncio.Event()
-        return bool(events)
+        return self._seq < head.seq
 
     @property
     def epoch(self) -> UUID:
