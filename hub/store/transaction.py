@@ -278,8 +278,8 @@ class StoreTransaction:
 
     async def book(self, writes: Sequence[Write]) -> Revision:
         changes = [_change(write.record) for write in writes]
-        statement = insert(outbox).values(changes=changes).returning(outbox.c.id)
-        outbox_id = (await self._connection.execute(statement)).scalar_one()
+        statement = insert(outbox).values(changes=changes).returning(outbox.c.id, _EPOCH)
+        outbox_id, epoch = (await self._connection.execute(statement)).one()
         requests = [
             {
                 "node_id": write.audit.caller.node.id,
@@ -293,7 +293,6 @@ class StoreTransaction:
         ]
         await self._connection.execute(insert(request), requests)
         await self.append_audit([write.audit for write in writes])
-        epoch = (await self._connection.execute(select(_EPOCH))).scalar_one()
         return Revision(epoch, write=outbox_id)
 
 
