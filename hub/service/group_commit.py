@@ -11,6 +11,7 @@ from hub.domain.errors import Reason, Refused
 T = TypeVar("T")
 R = TypeVar("R")
 
+
 class GroupCommit(Generic[T, R]):
     """Commits what arrives together in one transaction.
 
