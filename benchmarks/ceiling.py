@@ -41,8 +41,7 @@ class Ceiling:
 
     def __init__(self, dsn: str, folder: Path) -> None:
         with psycopg.connect(dsn, autocommit=True) as connection:
-            row = connection.execute("SELECT avg(length(body))::integer FROM offender_revision").fetchone()
-            assert row and row[0], "there must be a record"
+            [(body,)] = connection.execute("SELECT avg(length(body))::integer FROM offender_revision").fetchall()
             connection.execute(f"CREATE DATABASE {_DATABASE}")
         url = dsn.replace("/nsor?", f"/{_DATABASE}?")
         migrate(url)
@@ -50,7 +49,7 @@ class Ceiling:
             connection.execute("INSERT INTO node VALUES (%s, '', 'POLICE', '', 'ACTIVE', now())", [OWNER])
         self._dsn = make_conninfo(url)
         self._script = folder / "create.sql"
-        self._script.write_text(_SCRIPT.replace("BODY", str(row[0])))
+        self._script.write_text(_SCRIPT.replace("BODY", str(body)))
 
     def rate(self, clients: int, seconds: int) -> float:
         """Transactions per second."""

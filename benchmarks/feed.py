@@ -12,7 +12,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,7 +202,7 @@ def measure(size: Size) -> dict[str, float | str]:
 
 
 @contextmanager
-def _peak_memory(supervisor: int) -> Iterator[list[tuple[float, float]]]:
+def _peak_memory(supervisor: int) -> Generator[list[tuple[float, float]]]:
     """Memory of each worker before the block and at its peak in the block, in MB."""
     found: list[tuple[float, float]] = []
     before: dict[int, float] = {}

@@ -9,7 +9,7 @@ write takes its outbox id while it holds the record's lock.
 from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import LiteralString
+from typing import Any, LiteralString
 from uuid import UUID
 
 from sqlalchemy import func, select, text
@@ -99,7 +99,8 @@ class FeedStore:
         """
         query = select(feed_event).where(feed_event.c.seq > after).order_by(feed_event.c.seq).limit(limit)
         async with self._database.connection() as connection:
-            rows = first_changes((await connection.execute(query)).all(), limit)
+            found: Sequence[Any] = (await connection.execute(query)).all()
+            rows = first_changes(found, limit)
             keys = [(kind, UUID(id), version) for row in rows for kind, id, version in row.changes]
             records = await self._records(connection, keys)
         return [
