@@ -30,8 +30,8 @@ test: .venv/installed ## All fast tests, and a short pass of the slow ones
 fault: .venv/installed ## The long tests that kill, pause and cut
 	$(BIN)/pytest tests/fault --long
 
-bench: .venv/installed ## All benchmarks
-	@echo "there is none yet"
+bench: .venv/installed ## All benchmarks; QUICK=--quick ends within a minute
+	$(BIN)/python -m benchmarks.feed $(QUICK)
 
 check: .venv/installed ## Lint, types, architecture, contract, generated code
 	ruff check .

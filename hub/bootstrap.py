@@ -110,7 +110,6 @@ class _Worker:
             tasks = [
                 group.create_task(work)
                 for work in (
-                    self._audit.run(),
                     self._refresh_directory(),
                     self._follow_feed(),
                     self._tail.compact_forever(timedelta(days=self._settings.feed_retention_days)),

@@ -1,7 +1,9 @@
 """The feed of changes: what was committed, in one order."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from hub.domain.node import Node
@@ -20,9 +22,9 @@ class IndexedOffender:
 Change = IndexedOffender | Notice
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Event:
-    """One transaction on the register.
+    """One transaction on the register. Read once and shown to many, so it is equal to itself only.
 
     Attributes:
         seq: its place in the feed, from 1, without gaps.
@@ -35,6 +37,29 @@ class Event:
     write: int
     committed_at: datetime
     changes: tuple[Change, ...]
+
+
+class HasChanges(Protocol):
+    """An event, or a row of one."""
+
+    @property
+    def changes(self) -> Collection[Any]:
+        """What it changed."""
+        ...
+
+
+E = TypeVar("E", bound=HasChanges)
+
+
+def first_changes(events: Iterable[E], limit: int) -> list[E]:
+    """The events up to so many changes in all, but at least one: an import's event has a hundred."""
+    page: list[E] = []
+    for event in events:
+        limit -= len(event.changes)
+        if page and limit < 0:
+            break
+        page.append(event)
+    return page
 
 
 @dataclass(frozen=True, slots=True)

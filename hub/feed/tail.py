@@ -7,21 +7,21 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Protocol
 from uuid import UUID
 
 from hub.domain.errors import Reason, Refused
-from hub.domain.feed import Event, Head, IndexedOffender
+from hub.domain.feed import Event, Head, IndexedOffender, first_changes
 from hub.domain.revision import Revision
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.025
 _HEARTBEAT = timedelta(milliseconds=500)
-# Events in a response of the feed, as the contract says.
-_PAGE = 100
-_RECORDS = 500
-_RECENT = 2000
+_PAGE = 200  # changes
+_PAGES = 20
+_RECENT = 2000  # events
 _COMPACT_SECONDS = 60
 
 
@@ -37,7 +37,7 @@ class FeedStore(Protocol):
         ...
 
     async def events(self, after: int, limit: int) -> Sequence[Event]:
-        """Events after a number."""
+        """Events after a number, up to so many changes."""
         ...
 
     async def seq_of_write(self, write: int) -> int | None:
@@ -73,10 +73,12 @@ class Tail:
         self._store = store
         self._apply = apply
         self._recent: deque[Event] = deque(maxlen=_RECENT)
+        self._pages: dict[int, Sequence[Event]] = {}
+        self._reading = asyncio.Lock()
         self._head: Head | None = None
         self._seq = 0
         self._known_at = float("-inf")
-        self._moved = asyncio.Condition()
+        self._moved = asyncio.Event()
 
     async def start(self, load: Callable[[Sequence[IndexedOffender]], None]) -> None:
         """Loads the register as it is, and begins to follow after it.
@@ -119,7 +121,7 @@ class Tail:
             await asyncio.sleep(_COMPACT_SECONDS)
 
     async def _step(self) -> bool:
-        """One round; True when there may be more at once."""
+        """One round; True when there is more at once. Otherwise what is written meanwhile gathers for the next."""
         asked_at = time.monotonic()
         head = await self._store.head()
         if head.waiting or head.age > _HEARTBEAT:
@@ -137,9 +139,11 @@ class Tail:
             self._head = head
             # By this process's own steady clock: the age was true when the question was asked.
             self._known_at = asked_at - head.age.total_seconds()
-        async with self._moved:
-            self._moved.notify_all()
-        return bool(events)
+        if events:
+            # Whoever waits has the old one; the next to wait gets the new one.
+            self._moved.set()
+            self._moved = asyncio.Event()
+        return self._seq < head.seq
 
     @property
     def epoch(self) -> UUID:
@@ -172,9 +176,12 @@ class Tail:
                 raise Refused(Reason.INVALID_REVISION, "not a revision of this hub")
             return revision.seq
         assert revision.write is not None
-        while (seq := await self._store.seq_of_write(revision.write)) is None:
-            await self._wait_for_move()
-        return seq
+        while True:
+            asked_at = self._seq
+            seq = await self._store.seq_of_write(revision.write)
+            if seq is not None:
+                return seq
+            await self._past(asked_at)
 
     async def reached(self, revision: Revision) -> None:
         """Returns when this process has applied a revision. Cancel it to give up."""
@@ -184,8 +191,7 @@ class Tail:
             if refused.reason is Reason.REVISION_COMPACTED:
                 return  # so old that the feed has dropped it, so this process has it
             raise
-        while self._seq < seq:
-            await self._wait_for_move()
+        await self._past(seq - 1)
 
     async def follow(
         self, after: int, bookmark_seconds: float
@@ -203,42 +209,37 @@ class Tail:
             yield (), seq, self.as_of
         while True:
             if seq < self._seq:
-                events = _response(await self._after(seq))
+                events = await self._after(seq)
                 seq = events[-1].seq
                 yield events, seq, self.as_of if seq >= self._seq else None
                 continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(bookmark_seconds):
-                    while self._seq <= seq:
-                        await self._wait_for_move()
+                    await self._past(seq)
             if self._seq <= seq:
                 yield (), seq, self.as_of
 
     async def _after(self, seq: int) -> Sequence[Event]:
         if self._recent and self._recent[0].seq <= seq + 1:
-            start = seq + 1 - self._recent[0].seq
-            return [self._recent[i] for i in range(start, min(start + _PAGE, len(self._recent)))]
-        events = await self._store.events(seq, _PAGE)
-        # Numbers have no gaps, so what does not follow at once is not there any more.
-        if not events or events[0].seq != seq + 1:
-            raise Refused(Reason.REVISION_COMPACTED, "the feed no longer holds this revision; take a snapshot")
-        return events
+            return first_changes(islice(self._recent, seq + 1 - self._recent[0].seq, None), _PAGE)
+        # One at a time: followers who catch up together read a page once, and leave the database to the writers.
+        async with self._reading:
+            if seq not in self._pages:
+                events = await self._store.events(seq, _PAGE)
+                # Numbers have no gaps, so what does not follow at once is not there any more.
+                if not events or events[0].seq != seq + 1:
+                    raise Refused(Reason.REVISION_COMPACTED, "the feed no longer holds this revision; take a snapshot")
+                if len(self._pages) == _PAGES:
+                    del self._pages[next(iter(self._pages))]
+                self._pages[seq] = events
+            return self._pages[seq]
 
-    async def _wait_for_move(self) -> None:
-        async with self._moved:
+    async def _past(self, seq: int) -> None:
+        """Returns when an event after a number has been applied."""
+        while self._seq <= seq:
             await self._moved.wait()
 
     def _known(self) -> Head:
         if self._head is None:
             raise Refused(Reason.HUB_UNAVAILABLE, "the hub is starting")
         return self._head
-
-
-def _response(events: Sequence[Event]) -> Sequence[Event]:
-    """As many of some events as go into one response: one at least, and then until there are enough records."""
-    records = 0
-    for index, event in enumerate(events):
-        records += len(event.changes)
-        if records >= _RECORDS:
-            return events[: index + 1]
-    return events

@@ -1,8 +1,10 @@
 """Keeping the register: enter, read and change records."""
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -14,6 +16,10 @@ from hub.domain.node import Caller, Purpose, Role
 from hub.domain.offender import Offender, OffenderFacts
 from hub.domain.ports import AuditLog, Database, RequestKey, Transaction, Write
 from hub.domain.revision import Revision
+from hub.service.group_commit import GroupCommit
+
+_BATCH = 100
+_WAITING = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +49,32 @@ class Registry:
         self._database = database
         self._audit = audit
         self._clock = clock
+        # One for each node: its writes share transactions, and events; it cannot keep another node's waiting.
+        self._groups: dict[str, GroupCommit[tuple[Caller, Draft], Written | Refused]] = {}
 
     async def create(self, caller: Caller, drafts: Sequence[Draft]) -> list[Written | Refused]:
-        """Enters records in one transaction; the result of each draft stands at its place.
+        """Enters records; the result of each draft stands at its place.
 
-        A draft that is refused does not keep the others out: OFFENDER_ALREADY_EXISTS, REQUEST_ID_REUSED. Each
-        request_id may stand in `drafts` once.
+        A draft that is refused does not keep the others out: OFFENDER_ALREADY_EXISTS, REQUEST_ID_REUSED.
 
         Raises:
-            Refused: DATABASE_UNAVAILABLE, and nothing is known to be written.
+            Refused: DATABASE_UNAVAILABLE, and nothing is known to be written; HUB_UNAVAILABLE.
         """
+        node = caller.node.id
+        if node not in self._groups:
+            self._groups[node] = GroupCommit(partial(self._enter, node), batch=_BATCH, waiting=_WAITING)
+        return await asyncio.gather(*(self._groups[node].submit((caller, draft)) for draft in drafts))
+
+    async def _enter(self, node: str, entries: Sequence[tuple[Caller, Draft]]) -> list[Written | Refused]:
+        """Enters records of a node in one transaction."""
         now = self._clock()
+        drafts = [draft for _, draft in entries]
         async with self._database.transaction() as tx:
-            past = await self._replays(tx, caller, [d.request for d in drafts])
+            past = await self._replays(tx, node, [d.request for d in drafts])
             fresh = {
                 draft.request.id: Offender(
                     id=uuid7(),
-                    owner=caller.node.id,
+                    owner=node,
                     version=1,
                     facts=draft.facts,
                     created_at=now,
@@ -71,12 +86,12 @@ class Registry:
             entered = await tx.insert_offenders(list(fresh.values()))
             writes = [
                 Write(fresh[d.request.id], d.request, self._entry(caller, fresh[d.request.id]))
-                for d in drafts
+                for caller, d in entries
                 if d.request.id in fresh and fresh[d.request.id].id in entered
             ]
             revision = await tx.book(writes) if writes else None
             refused = [d for d in drafts if d.request.id in fresh and fresh[d.request.id].id not in entered]
-            exists = await self._explain(tx, caller, refused)
+            exists = await self._explain(tx, node, refused)
         results: dict[UUID, Written | Refused] = {**past, **exists}
         if revision:
             results |= {w.request.id: Written(fresh[w.request.id], revision) for w in writes}
@@ -126,7 +141,7 @@ class Registry:
             if current is None:
                 raise not_found()
             # After the lock, so that of two deliveries of one request the second sees what the first wrote.
-            if replay := (await self._replays(tx, caller, [request])).get(request.id):
+            if replay := (await self._replays(tx, caller.node.id, [request])).get(request.id):
                 if isinstance(replay, Refused):
                     raise replay
                 return replay
@@ -139,10 +154,10 @@ class Registry:
         return Written(offender, revision)
 
     async def _replays(
-        self, tx: Transaction, caller: Caller, requests: Collection[RequestKey]
+        self, tx: Transaction, node: str, requests: Collection[RequestKey]
     ) -> dict[UUID, Written | Refused]:
         """The first answers of those requests that were made before."""
-        past = await tx.past_requests(caller.node.id, [r.id for r in requests])
+        past = await tx.past_requests(node, [r.id for r in requests])
         same = {r.id: past[r.id] for r in requests if r.id in past and past[r.id].digest == r.digest}
         versions = [(p.record_id, p.version) for p in same.values()]
         offenders = await tx.offenders_at(versions)
@@ -153,11 +168,11 @@ class Registry:
             for request_id in past
         }
 
-    async def _explain(self, tx: Transaction, caller: Caller, drafts: Sequence[Draft]) -> dict[UUID, Written | Refused]:
+    async def _explain(self, tx: Transaction, node: str, drafts: Sequence[Draft]) -> dict[UUID, Written | Refused]:
         """Why drafts could not be entered: the record that has their number, or the same request just committed."""
         if not drafts:
             return {}
-        replays = await self._replays(tx, caller, [d.request for d in drafts])
+        replays = await self._replays(tx, node, [d.request for d in drafts])
         holders = await tx.holders([d.facts.person.cnic for d in drafts])
         return {d.request.id: already_exists(holders[d.facts.person.cnic]) for d in drafts} | replays
 

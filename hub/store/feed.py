@@ -9,7 +9,7 @@ write takes its outbox id while it holds the record's lock.
 from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import LiteralString
+from typing import Any, LiteralString
 from uuid import UUID
 
 from sqlalchemy import func, select, text
@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.errors import Reason, Refused
-from hub.domain.feed import Change, Event, Head, IndexedOffender, Progress, Snapshot
+from hub.domain.feed import Change, Event, Head, IndexedOffender, Progress, Snapshot, first_changes
 from hub.store.database import PostgresDatabase
 from hub.store.tables import feed_event, feed_head, node, node_progress, notice, offender, outbox
 from hub.store.transaction import (
@@ -93,10 +93,15 @@ class FeedStore:
         return moved
 
     async def events(self, after: int, limit: int) -> Sequence[Event]:
-        """Events after a number, in order, with the records as each event left them."""
+        """Events after a number, in order, with the records as each event left them.
+
+        Args:
+            limit: changes in all, unless the first event alone has more.
+        """
         query = select(feed_event).where(feed_event.c.seq > after).order_by(feed_event.c.seq).limit(limit)
         async with self._database.connection() as connection:
-            rows = (await connection.execute(query)).all()
+            found: Sequence[Any] = (await connection.execute(query)).all()
+            rows = first_changes(found, limit)
             keys = [(kind, UUID(id), version) for row in rows for kind, id, version in row.changes]
             records = await self._records(connection, keys)
         return [

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, insert, select, tuple_, update
+from sqlalchemy import Select, bindparam, func, insert, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,6 +33,18 @@ from hub.store.vault import Vault
 _CURRENT = (offender.c.id == offender_revision.c.offender_id) & (offender.c.version == offender_revision.c.version)
 
 _EPOCH = select(feed_head.c.epoch).scalar_subquery().label("epoch")
+
+# What every write runs is built once: building a statement costs as much as running it.
+_PAST_REQUESTS = select(request, _EPOCH).where(
+    request.c.node_id == bindparam("node"), request.c.request_id.in_(bindparam("ids", expanding=True))
+)
+_INSERT_OFFENDERS = (
+    pg_insert(offender).on_conflict_do_nothing(index_elements=[offender.c.cnic_index]).returning(offender.c.id)
+)
+_INSERT_VERSIONS = insert(offender_revision)
+_INSERT_OUTBOX = insert(outbox).returning(outbox.c.id, _EPOCH)
+_INSERT_REQUESTS = insert(request)
+_INSERT_AUDIT = insert(audit_entry)
 
 
 def select_offenders() -> Select[*tuple[Any, ...]]:
@@ -122,12 +134,12 @@ class StoreTransaction:
         self._vault = vault
 
     async def past_requests(self, node_id: str, ids: Collection[UUID]) -> Mapping[UUID, PastRequest]:
-        query = select(request, _EPOCH).where(request.c.node_id == node_id, request.c.request_id.in_(ids))
+        rows = await self._connection.execute(_PAST_REQUESTS, {"node": node_id, "ids": list(ids)})
         return {
             row.request_id: PastRequest(
                 row.digest, row.record_id, row.version, Revision(row.epoch, write=row.outbox_id)
             )
-            for row in await self._connection.execute(query)
+            for row in rows
         }
 
     async def insert_offenders(self, offenders: Sequence[Offender]) -> set[UUID]:
@@ -147,10 +159,7 @@ class StoreTransaction:
         ]
         # In the order of the unique index, so that two imports of the same people cannot wait for each other in a ring.
         rows.sort(key=lambda row: row["cnic_index"])
-        statement = (
-            pg_insert(offender).on_conflict_do_nothing(index_elements=[offender.c.cnic_index]).returning(offender.c.id)
-        )
-        entered = set((await self._connection.execute(statement, rows)).scalars())
+        entered = set((await self._connection.execute(_INSERT_OFFENDERS, rows)).scalars())
         await self._insert_versions([(o, keys[o.id].plain) for o in offenders if o.id in entered])
         return entered
 
@@ -203,7 +212,7 @@ class StoreTransaction:
             for o, key in versions
         ]
         if rows:
-            await self._connection.execute(insert(offender_revision), rows)
+            await self._connection.execute(_INSERT_VERSIONS, rows)
 
     async def insert_notice(self, recorded: Notice) -> None:
         query = select(offender.c.wrapped_key).where(offender.c.id == recorded.offender_id)
@@ -274,12 +283,11 @@ class StoreTransaction:
             }
             for entry in entries
         ]
-        await self._connection.execute(insert(audit_entry), rows)
+        await self._connection.execute(_INSERT_AUDIT, rows)
 
     async def book(self, writes: Sequence[Write]) -> Revision:
         changes = [_change(write.record) for write in writes]
-        statement = insert(outbox).values(changes=changes).returning(outbox.c.id)
-        outbox_id = (await self._connection.execute(statement)).scalar_one()
+        outbox_id, epoch = (await self._connection.execute(_INSERT_OUTBOX, {"changes": changes})).one()
         requests = [
             {
                 "node_id": write.audit.caller.node.id,
@@ -291,9 +299,8 @@ class StoreTransaction:
             }
             for write in writes
         ]
-        await self._connection.execute(insert(request), requests)
+        await self._connection.execute(_INSERT_REQUESTS, requests)
         await self.append_audit([write.audit for write in writes])
-        epoch = (await self._connection.execute(select(_EPOCH))).scalar_one()
         return Revision(epoch, write=outbox_id)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -388,8 +388,10 @@ def answer_message(answer: Answer) -> lookup_service_pb2.CheckCnicResponse:
     return message
 
 
+# Watchers of a worker share the events that are recent, and the pages that several read: see `hub.feed.tail`.
+@lru_cache(maxsize=4096)
 def event_message(event: Event, revision: str) -> federation_service_pb2.Event:
-    """An event of the feed as a message."""
+    """An event of the feed as a message, to be copied, not changed."""
     changes = [
         federation_service_pb2.Change(offender=offender_message(change.offender))
         if isinstance(change, IndexedOffender)

@@ -59,7 +59,7 @@ class WatchChangesResponse(_message.Message):
     """Continue after this revision."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
-        """What was committed, in order; empty in a bookmark. 1 to 100 events otherwise."""
+        """What was committed, in order; empty in a bookmark. 1 to 200 events otherwise, of 200 changes or a little more."""
 
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:

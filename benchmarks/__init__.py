@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m benchmarks.NAME [--quick]`. Progress goes to stderr; the last line of stdout is JSON."""

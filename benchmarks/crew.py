@@ -1,0 +1,249 @@
+"""Callers of a hub, in processes of their own: one process could not keep a hub busy."""
+
+import asyncio
+import multiprocessing
+import resource
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any, Self, TypeVar
+from uuid import uuid4
+
+import grpc
+import uvloop
+
+from demo.people import offenders
+from nsor.federation.v1.federation_service_pb2 import (
+    GetSnapshotRequest,
+    GetSnapshotResponse,
+    WatchChangesRequest,
+    WatchChangesResponse,
+)
+from nsor.federation.v1.federation_service_pb2_grpc import FederationServiceStub
+from nsor.registry.v1.registry_service_pb2 import (
+    CreateOffenderRequest,
+    CreateOffenderResponse,
+    ImportOffendersRequest,
+    ImportOffendersResponse,
+)
+from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
+from nsor_client import Credentials
+
+R = TypeVar("R")
+
+OWNER = "punjab-police"
+_CALL_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a hub is, and the folder with the credentials of its nodes."""
+
+    target: str
+    nodes: Path
+
+    def channel(self, node: str) -> grpc.aio.Channel:
+        """A line of its own: lines of one process would otherwise share a socket, and so a worker of the hub."""
+        credentials = Credentials.from_dir(self.nodes / node).channel_credentials()
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 16 << 20)]
+        return grpc.aio.secure_channel(self.target, credentials, options)
+
+
+@dataclass
+class Traffic:
+    """What a process wrote and what its watchers saw, by the machine's steady clock, in seconds.
+
+    Attributes:
+        acknowledged: when the write of a record was answered, by the record's name.
+        seen: when each watcher had the event of a record.
+    """
+
+    acknowledged: dict[str, float] = field(default_factory=dict[str, float])
+    seen: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])
+
+
+class Crew:
+    """Processes that do the same work at the same time. Use as a context manager."""
+
+    def __init__(self, site: Site, size: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.size = size
+        self._site = site
+        self._pool = ProcessPoolExecutor(size, context, initializer=_join, initargs=(context.Barrier(size),))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def work(self, task: Callable[..., Coroutine[Any, Any, R]], *shares: tuple[Any, ...]) -> list[R]:
+        """The results of a task of this module in each process, with a share of the arguments for each."""
+        assert len(shares) == self.size, "the processes wait for each other"
+        futures = [self._pool.submit(_run, task, self._site, *share) for share in shares]
+        return [future.result() for future in futures]
+
+
+def split(total: int, parts: int) -> list[int]:
+    """A number in parts that differ by one at most."""
+    return [total // parts + (part < total % parts) for part in range(parts)]
+
+
+async def create(site: Site, first: int, callers: int, seconds: float) -> float:
+    """Records written per second by concurrent callers, each on a line of its own."""
+    requests = _creations(first)
+    written = 0
+
+    async def call(stub: Any) -> None:
+        nonlocal written
+        while time.monotonic() < end:
+            await stub.CreateOffender(next(requests), timeout=_CALL_SECONDS)
+            written += 1
+
+    lines = await _lines(site, callers)
+    await _together()
+    began = time.monotonic()
+    end = began + seconds
+    await asyncio.gather(*(call(RegistryServiceStub(line)) for line in lines))
+    elapsed = time.monotonic() - began
+    await _close(lines)
+    return written / elapsed
+
+
+async def load(site: Site, first: int, count: int, streams: int) -> float:
+    """Records imported per second over concurrent streams."""
+
+    async def stream(line: grpc.aio.Channel, first: int, count: int) -> None:
+        async def rows() -> AsyncIterator[ImportOffendersRequest]:
+            for number, offender in enumerate(offenders(count, province="Punjab", seed=first, first=first), 1):
+                yield ImportOffendersRequest(row=number, offender=offender, request_id=str(uuid4()))
+
+        stub: Any = RegistryServiceStub(line)
+        response: ImportOffendersResponse
+        async for response in stub.ImportOffenders(rows()):
+            assert not response.HasField("error"), response.error.message
+
+    lines = await _lines(site, streams)
+    await _together()
+    began = time.monotonic()
+    parts = split(count, streams)
+    await asyncio.gather(*(stream(line, first + sum(parts[:i]), parts[i]) for i, line in enumerate(lines)))
+    elapsed = time.monotonic() - began
+    await _close(lines)
+    return count / elapsed
+
+
+async def catch_up(site: Site, watchers: int, changes: int) -> tuple[float, float]:
+    """When watchers began to read the feed from its beginning, and when all had so many changes."""
+
+    async def watch(line: grpc.aio.Channel) -> None:
+        missing = changes
+        response: WatchChangesResponse
+        stub: Any = FederationServiceStub(line)
+        async for response in stub.WatchChanges(WatchChangesRequest(after="0")):
+            missing -= sum(len(event.changes) for event in response.events)
+            if missing <= 0:
+                return
+
+    lines = await _lines(site, watchers, "nadra")
+    await _together()
+    began = time.monotonic()
+    await asyncio.gather(*map(watch, lines))
+    ended = time.monotonic()
+    await _close(lines)
+    return began, ended
+
+
+async def live(
+    site: Site, first: int, callers: int, writes: int, total: int, rate: float, watchers: int, after: str
+) -> Traffic:
+    """Writes records while watchers follow; ends when each watcher has seen them all.
+
+    Args:
+        after: revision at which the feed stands.
+        writes: by this process.
+        total: by all processes together.
+        rate: writes of this process per second at most.
+    """
+    traffic = Traffic()
+    requests = enumerate(islice(_creations(first), writes))
+
+    async def write(stub: Any) -> None:
+        for number, request in requests:
+            await asyncio.sleep(began + number / rate - time.monotonic())
+            response: CreateOffenderResponse = await stub.CreateOffender(request, timeout=_CALL_SECONDS)
+            traffic.acknowledged[response.offender.name] = time.monotonic()
+
+    async def watch(responses: Any) -> None:
+        missing = total
+        response: WatchChangesResponse
+        async for response in responses:
+            now = time.monotonic()
+            names = [change.offender.name for event in response.events for change in event.changes]
+            traffic.seen += [(name, now) for name in names]
+            missing -= len(names)
+            if missing <= 0:
+                return
+
+    lines = await _lines(site, callers)
+    ears = await _lines(site, watchers, "nadra")
+    streams = [aiter(FederationServiceStub(line).WatchChanges(WatchChangesRequest(after=after))) for line in ears]
+    for stream in streams:
+        await anext(stream)  # the first bookmark: from now on it follows
+    await _together()
+    began = time.monotonic()
+    await asyncio.gather(*map(watch, streams), *(write(RegistryServiceStub(line)) for line in lines))
+    await _close(lines + ears)
+    return traffic
+
+
+async def snapshot(site: Site) -> tuple[int, float, float]:
+    """Reads a snapshot, keeping nothing: records, seconds, and this process's peak memory in MB."""
+    [line] = await _lines(site, 1, "nadra")
+    count = 0
+    began = time.monotonic()
+    stub: Any = FederationServiceStub(line)
+    response: GetSnapshotResponse
+    async for response in stub.GetSnapshot(GetSnapshotRequest()):
+        count += len(response.offenders)
+        if response.HasField("end"):
+            assert count == response.end.offender_count
+    elapsed = time.monotonic() - began
+    await _close([line])
+    return count, elapsed, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _creations(first: int) -> Iterator[CreateOffenderRequest]:
+    for offender in offenders(10**6, province="Punjab", seed=first, first=first):
+        yield CreateOffenderRequest(offender=offender, request_id=str(uuid4()))
+
+
+async def _lines(site: Site, count: int, node: str = OWNER) -> list[grpc.aio.Channel]:
+    lines = [site.channel(node) for _ in range(count)]
+    await asyncio.gather(*(line.channel_ready() for line in lines))
+    return lines
+
+
+async def _close(lines: list[grpc.aio.Channel]) -> None:
+    await asyncio.gather(*(line.close() for line in lines))
+
+
+_barrier: Barrier
+
+
+def _join(barrier: Barrier) -> None:
+    global _barrier
+    _barrier = barrier
+
+
+async def _together() -> None:
+    """Returns when every process of the crew is here."""
+    await asyncio.to_thread(_barrier.wait, _CALL_SECONDS)
+
+
+def _run(task: Callable[..., Coroutine[Any, Any, R]], *arguments: Any) -> R:
+    return uvloop.run(task(*arguments))
