@@ -3,8 +3,9 @@
 import os
 import tomllib
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hub.domain.disclosure import DisclosureMode
@@ -19,10 +20,28 @@ class HubSettings(BaseSettings):
     listen: str = Field(
         default="127.0.0.1:7443", pattern=r"^\S+:\d{1,5}$", description="HOST:PORT; port 0 takes any that is free."
     )
+    enrol_listen: str = Field(
+        default="",
+        pattern=r"^(\S+:\d{1,5})?$",
+        description="HOST:PORT where nodes without a certificate enrol by token; empty: nowhere.",
+    )
     workers: int = Field(default=2, ge=1, le=64, description="Worker processes on the one port.")
     tls_certificate: Path = Field(description="The hub's certificate, with its chain, in PEM.")
     tls_key: Path = Field(description="Private key of the hub's certificate, in PEM.")
-    client_ca: Path = Field(description="CA of the nodes' certificates, in PEM.")
+    client_ca: Path = Field(description="CA of the nodes' certificates, in PEM; both, while one replaces another.")
+    ca_certificate: Path | None = Field(
+        default=None,
+        description="Certificate of the built-in CA that signs for nodes, as `nsor-hub pki init-ca` makes it.",
+    )
+    ca_key: Path | None = Field(default=None, description="Its private key, encrypted.")
+    ca_password: SecretStr = Field(default=SecretStr(""), description="Password of that key.")
+    csr_outbox: Path | None = Field(
+        default=None, description="Instead of a built-in CA: folder of requests for an external CA, NAME.csr."
+    )
+    csr_inbox: Path | None = Field(default=None, description="Folder into which that CA puts its answers, NAME.pem.")
+    csr_wait: float = Field(
+        default=5, ge=0, le=60, description="Seconds that a call waits for the external CA before it says: retry."
+    )
     keyring: Path = Field(description="File of the keys for personal data, as `nsor-hub keyring` makes it.")
     trust_domain: str = Field(default="nsor.internal", description="SPIFFE trust domain of the federation.")
     freshness_bound: float = Field(
@@ -44,6 +63,15 @@ class HubSettings(BaseSettings):
         description="Days for which the feed can be resumed; afterwards a node takes a snapshot. Assumed.",
     )
     reflection: bool = Field(default=False, description="Whether gRPC reflection is on.")
+
+    @model_validator(mode="after")
+    def _signer_is_whole(self) -> Self:
+        built_in, external = (self.ca_certificate, self.ca_key), (self.csr_outbox, self.csr_inbox)
+        if all(built_in) != any(built_in) or all(external) != any(external) or (all(built_in) and all(external)):
+            raise ValueError("set ca_certificate and ca_key, or csr_outbox and csr_inbox, or none of them")
+        if self.enrol_listen and not (all(built_in) or all(external)):
+            raise ValueError("enrol_listen needs a CA that signs: ca_certificate or csr_outbox")
+        return self
 
     @classmethod
     def load(cls, file: Path | None) -> "HubSettings":
