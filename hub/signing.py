@@ -98,9 +98,8 @@ class FileSigner:
 
     The hub writes NODE-HASH.csr into the outbox; whoever works the CA signs it, for the URI that the name stands for,
     and puts NODE-HASH.pem into the inbox: the certificate, and intermediate ones after it. It should be moved there in
-    one piece. The CSR leaves the outbox once its answer was accepted; an answer that is not what was asked for is set
-    aside as NODE-HASH.pem.rejected, and the log says why. Accepted answers stay, so that a retry finds them, until
-    somebody cleans up.
+    one piece. An answer is taken by the call that waits for it, or by the same request when it comes again, and both
+    files are gone. One that is not what was asked for is set aside as NODE-HASH.pem.rejected, and the log says why.
 
     Args:
         client_ca: bundle of the CAs whose certificates the hub accepts; the answer must come from one of them.
@@ -145,6 +144,7 @@ class FileSigner:
             if answer.exists():
                 try:
                     accepted = self._read(node_id, csr_pem, answer)
+                    answer.unlink()
                     question.unlink(missing_ok=True)
                     return accepted
                 except (ValueError, VerificationError, IdentityError) as error:

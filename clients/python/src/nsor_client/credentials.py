@@ -123,6 +123,8 @@ def new_key() -> bytes:
 def new_csr(key_pem: bytes) -> str:
     """A request for a certificate for a key, in PEM; the hub decides about the names in it.
 
+    It is the same each time (RFC 6979), so that a CA which a person works can be asked again for what it has signed.
+
     Raises:
         CredentialsError: the key is not an unencrypted ECDSA key.
     """
@@ -133,7 +135,7 @@ def new_csr(key_pem: bytes) -> str:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise CredentialsError("the private key (key.pem) is not an ECDSA key")
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-    return request.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+    return request.sign(key, hashes.SHA256(), ecdsa_deterministic=True).public_bytes(Encoding.PEM).decode()
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -24,8 +24,8 @@ def enrol(
 ) -> Credentials:
     """Enrols this node, and keeps its credentials in a folder. The private key is made there and never leaves it.
 
-    Where it fails without an answer it can be called again: key and request are kept in the folder, so the token gives
-    the same certificate.
+    Where it fails without an answer it can be called again: the key is in the folder, and the token gives the same
+    certificate for it.
 
     Args:
         target: `HOST:PORT` of the hub for enrolment, which is not the one for everything else.
@@ -40,15 +40,14 @@ def enrol(
         OSError: the folder cannot be written.
     """
     folder = Path(directory)
-    key_file, csr_file = folder / "key.pem", folder / "request.csr"
+    key_file = folder / "key.pem"
     if (folder / "cert.pem").exists():
         raise CredentialsError(f"{folder} holds a certificate already")
-    if not csr_file.exists():
-        if not key_file.exists():
-            write_private(key_file, new_key())
-        write_private(csr_file, new_csr(key_file.read_bytes()).encode())
+    if not key_file.exists():
+        write_private(key_file, new_key())
+    key_pem = key_file.read_bytes()
     endpoint = Endpoint(target, None, server_name)
-    request = EnrolNodeRequest(enrolment_token=token, csr=csr_file.read_text())
+    request = EnrolNodeRequest(enrolment_token=token, csr=new_csr(key_pem))
     tracer = get_tracer("nsor_client", tracer_provider=tracer_provider)
     line = grpc.ssl_channel_credentials(ca_pem)
     with (
@@ -57,7 +56,6 @@ def enrol(
     ):
         hub = FederationServiceStub(channel)
         granted = hub.EnrolNode(request, timeout=timeout, metadata=outgoing.metadata)
-    credentials = Credentials(granted.certificate.encode(), key_file.read_bytes(), granted.ca_certificates.encode())
+    credentials = Credentials(granted.certificate.encode(), key_pem, granted.ca_certificates.encode())
     credentials.write(folder)
-    csr_file.unlink()
     return credentials

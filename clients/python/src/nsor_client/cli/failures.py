@@ -30,7 +30,7 @@ ADVICE: dict[ErrorReason.ValueType, str] = {
     ErrorReason.ERROR_REASON_MESSAGE_TOO_LARGE: "Send less at once.",
     ErrorReason.ERROR_REASON_INVALID_PAGE_TOKEN: "Start the list from its beginning.",
     ErrorReason.ERROR_REASON_INVALID_REVISION: "Give a revision that this hub printed, or none.",
-    ErrorReason.ERROR_REASON_CSR_INVALID: "Make a new key (ECDSA P-256): remove key.pem and request.csr of the folder.",
+    ErrorReason.ERROR_REASON_CSR_INVALID: "Make a new key (ECDSA P-256): remove key.pem from the folder.",
     ErrorReason.ERROR_REASON_ENROLMENT_TOKEN_INVALID: f"The node needs a new token. {_ASK_NPB}",
     ErrorReason.ERROR_REASON_IDENTITY_NOT_RECOGNISED: f"The certificate names no node of this hub. {_ASK_NPB}",
     ErrorReason.ERROR_REASON_CERTIFICATE_EXPIRED: f"The node needs a new certificate. {_ASK_NPB}",
