@@ -1,6 +1,7 @@
 """A bound on how often callers without a certificate may knock."""
 
 import time
+from collections.abc import Callable
 
 from hub.domain.errors import Reason, Refused
 
@@ -11,13 +12,15 @@ class Gate:
     Args:
         per_second: calls a second in the long run.
         burst: calls at once after a pause.
+        clock: a steady one, in seconds.
     """
 
-    def __init__(self, per_second: float = 5, burst: int = 20) -> None:
+    def __init__(self, per_second: float = 5, burst: int = 20, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_second = per_second
         self._burst = burst
         self._left: float = burst
-        self._counted_at = time.monotonic()
+        self._clock = clock
+        self._counted_at = clock()
 
     def __call__(self) -> None:
         """Counts a call.
@@ -25,7 +28,7 @@ class Gate:
         Raises:
             Refused: TOO_MANY_REQUESTS.
         """
-        now = time.monotonic()
+        now = self._clock()
         self._left = min(self._burst, self._left + (now - self._counted_at) * self._per_second)
         self._counted_at = now
         if self._left < 1:

@@ -53,6 +53,7 @@ _OPTIONS: list[tuple[str, int]] = [
 _ENROLMENT_OPTIONS: list[tuple[str, int]] = [
     ("grpc.so_reuseport", 1),
     ("grpc.max_concurrent_streams", 4),
+    ("grpc.server_handshake_timeout_ms", 10 * 1000),
     ("grpc.max_connection_age_ms", 60 * 1000),
     ("grpc.max_connection_age_grace_ms", 30 * 1000),
     ("grpc.max_receive_message_length", 64 * 1024),
