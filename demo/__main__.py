@@ -49,7 +49,7 @@ class Demo:
 
     folder: Path
     processes: Processes
-    results: list[tuple[str, str]] = field(default_factory=list)
+    results: list[tuple[str, str]] = field(default_factory=lambda: [])
     target: str = ""
     nodes: Path = Path()
     control_port: int = 0

@@ -304,7 +304,7 @@ def main() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         app()
-    except (Refused, OSError, RuntimeError) as error:
+    except (Refused, OSError, RuntimeError, ValueError) as error:
         print(f"nsor-hub: {error}", file=sys.stderr)
         sys.exit(1)
 

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import DirectoryPath, Field, FilePath, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hub.domain.disclosure import DisclosureMode
@@ -17,32 +17,31 @@ class HubSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="NSOR_", extra="forbid")
 
     dsn: SecretStr = Field(description="PostgreSQL, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE.")
-    listen: str = Field(
-        default="127.0.0.1:7443", pattern=r"^\S+:\d{1,5}$", description="HOST:PORT; port 0 takes any that is free."
-    )
+    listen: str = Field(default="127.0.0.1:7443", description="HOST:PORT; port 0 takes any that is free.")
     enrol_listen: str = Field(
         default="",
-        pattern=r"^(\S+:\d{1,5})?$",
         description="HOST:PORT where nodes without a certificate enrol by token; empty: nowhere.",
     )
     workers: int = Field(default=2, ge=1, le=64, description="Worker processes on the one port.")
-    tls_certificate: Path = Field(description="The hub's certificate, with its chain, in PEM.")
-    tls_key: Path = Field(description="Private key of the hub's certificate, in PEM.")
-    client_ca: Path = Field(description="CA of the nodes' certificates, in PEM; both, while one replaces another.")
-    ca_certificate: Path | None = Field(
+    tls_certificate: FilePath = Field(description="The hub's certificate, with its chain, in PEM.")
+    tls_key: FilePath = Field(description="Private key of the hub's certificate, in PEM.")
+    client_ca: FilePath = Field(description="CA of the nodes' certificates, in PEM; both, while one replaces another.")
+    ca_certificate: FilePath | None = Field(
         default=None,
         description="Certificate of the built-in CA that signs for nodes, as `nsor-hub pki init-ca` makes it.",
     )
-    ca_key: Path | None = Field(default=None, description="Its private key, encrypted.")
+    ca_key: FilePath | None = Field(default=None, description="Its private key, encrypted.")
     ca_password: SecretStr = Field(default=SecretStr(""), description="Password of that key.")
-    csr_outbox: Path | None = Field(
+    csr_outbox: DirectoryPath | None = Field(
         default=None, description="Instead of a built-in CA: folder of requests for an external CA, NAME.csr."
     )
-    csr_inbox: Path | None = Field(default=None, description="Folder into which that CA puts its answers, NAME.pem.")
+    csr_inbox: DirectoryPath | None = Field(
+        default=None, description="Folder into which that CA puts its answers, NAME.pem."
+    )
     csr_wait: float = Field(
         default=5, ge=0, le=60, description="Seconds that a call waits for the external CA before it says: retry."
     )
-    keyring: Path = Field(description="File of the keys for personal data, as `nsor-hub keyring` makes it.")
+    keyring: FilePath = Field(description="File of the keys for personal data, as `nsor-hub keyring` makes it.")
     trust_domain: str = Field(default="nsor.internal", description="SPIFFE trust domain of the federation.")
     freshness_bound: float = Field(
         default=5,
@@ -63,6 +62,24 @@ class HubSettings(BaseSettings):
         description="Days for which the feed can be resumed; afterwards a node takes a snapshot. Assumed.",
     )
     reflection: bool = Field(default=False, description="Whether gRPC reflection is on.")
+
+    @field_validator("dsn")
+    @classmethod
+    def _is_postgresql(cls, dsn: SecretStr) -> SecretStr:
+        # The value is a secret, so it is not quoted.
+        if not dsn.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must begin with postgresql://")
+        return dsn
+
+    @field_validator("listen", "enrol_listen")
+    @classmethod
+    def _is_address(cls, listen: str, field: ValidationInfo) -> str:
+        if not listen and field.field_name == "enrol_listen":
+            return listen
+        host, _, port = listen.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65535:
+            raise ValueError("must be HOST:PORT")
+        return listen
 
     @model_validator(mode="after")
     def _signer_is_whole(self) -> Self:

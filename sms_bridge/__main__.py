@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from nsor_client import AsyncClient, Credentials, CredentialsError
 
+from nsor_client import AsyncClient, Credentials, CredentialsError
 from sms_bridge import telemetry
 from sms_bridge.bridge import Bridge, Settings
 from sms_bridge.journal import Journal, JournalError

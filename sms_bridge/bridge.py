@@ -29,7 +29,6 @@ from nsor_client import (
     ResourceExhausted,
     Unavailable,
 )
-
 from sms_bridge.journal import Conversation, End, Journal, JournalFull
 from sms_bridge.replies import reply_for
 from sms_bridge.smpp.pdu import CommandStatus, DeliverSm, PduError

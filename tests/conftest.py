@@ -7,6 +7,8 @@ import pytest
 
 from tests.support.hub import RunningHub
 
+pytest_plugins = ["tests.support.npm"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the fault tests at full length")

@@ -74,5 +74,5 @@ class Refused(Exception):
 
 def invalid(*violations: Violation) -> Refused:
     """A refusal that names the fields which break a rule."""
-    fields = ", ".join(v.field for v in violations)
+    fields = ", ".join(v.field for v in violations if v.field) or "the request"
     return Refused(Reason.INVALID_FIELD, f"invalid: {fields}", violations=violations)

@@ -10,6 +10,9 @@ from hub.domain.cnic import Cnic
 from hub.domain.errors import Violation
 from hub.domain.offences import OffenceBasis, find_offence
 
+# Nobody who can be convicted today was born before; it is a typing error.
+_OLDEST_BIRTH = date(1900, 1, 1)
+
 
 class Sex(StrEnum):
     """Sex as on the card."""
@@ -105,6 +108,8 @@ class OffenderFacts:
         Args:
             today: the current day in Pakistan.
         """
+        if self.person.date_of_birth < _OLDEST_BIRTH:
+            yield Violation("offender.person.date_of_birth", "TOO_OLD", "must not lie before 1900")
         if self.person.date_of_birth > today:
             yield Violation("offender.person.date_of_birth", "IN_FUTURE", "must not lie in the future")
         for index, conviction in enumerate(self.convictions):
@@ -120,6 +125,8 @@ class OffenderFacts:
                 )
             if conviction.conviction_date > today:
                 yield Violation(f"{path}.conviction_date", "IN_FUTURE", "must not lie in the future")
+            if int(conviction.fir_number.rpartition("/")[2]) > today.year:
+                yield Violation(f"{path}.fir_number", "IN_FUTURE", "must not be of a year to come")
             if conviction.conviction_date <= self.person.date_of_birth:
                 yield Violation(f"{path}.conviction_date", "BEFORE_BIRTH", "must lie after the date of birth")
             if since := conviction.finality_date:

@@ -18,7 +18,9 @@ log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.025
 _HEARTBEAT = timedelta(milliseconds=500)
-_PAGE = 200
+# Events in a response of the feed, as the contract says.
+_PAGE = 100
+_RECORDS = 500
 _RECENT = 2000
 _COMPACT_SECONDS = 60
 
@@ -159,8 +161,15 @@ class Tail:
         return time.monotonic() - self._known_at
 
     async def resolve(self, revision: Revision) -> int:
-        """The number of a revision; waits until it has one. Cancel it to give up."""
+        """The number of a revision; waits until it has one. Cancel it to give up.
+
+        Raises:
+            Refused: INVALID_REVISION: the register never had it. REVISION_COMPACTED: the feed has dropped it.
+        """
         if revision.seq is not None:
+            # Another process may be a little ahead of this one, but not of the database.
+            if revision.seq > self._seq and revision.seq > (await self._store.head()).seq:
+                raise Refused(Reason.INVALID_REVISION, "not a revision of this hub")
             return revision.seq
         assert revision.write is not None
         while (seq := await self._store.seq_of_write(revision.write)) is None:
@@ -194,7 +203,7 @@ class Tail:
             yield (), seq, self.as_of
         while True:
             if seq < self._seq:
-                events = await self._after(seq)
+                events = _response(await self._after(seq))
                 seq = events[-1].seq
                 yield events, seq, self.as_of if seq >= self._seq else None
                 continue
@@ -223,3 +232,13 @@ class Tail:
         if self._head is None:
             raise Refused(Reason.HUB_UNAVAILABLE, "the hub is starting")
         return self._head
+
+
+def _response(events: Sequence[Event]) -> Sequence[Event]:
+    """As many of some events as go into one response: one at least, and then until there are enough records."""
+    records = 0
+    for index, event in enumerate(events):
+        records += len(event.changes)
+        if records >= _RECORDS:
+            return events[: index + 1]
+    return events

@@ -1,5 +1,6 @@
 """The federation: its nodes and its feed."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,8 @@ from hub.domain.feed import Event, Progress, Snapshot
 from hub.domain.node import Caller, Node
 from hub.domain.ports import AuditLog, Database
 from hub.domain.revision import Revision
+
+_PATIENCE_SECONDS = 5
 
 
 class Feed(Protocol):
@@ -97,17 +100,25 @@ class Federation:
         """Follows the feed after a revision token; "0" is the beginning, empty is now.
 
         Raises:
-            Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED.
+            Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
         """
         epoch = self._feed.epoch
         if after == "0":
             seq = 0
         else:
             revision = Revision.parse(after, epoch) if after else self._feed.revision
-            seq = await self._feed.resolve(revision)
+            seq = await self._resolve(revision)
         await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
         async for events, last, as_of in self._feed.follow(seq, self._bookmark_seconds):
             yield events, Revision(epoch, seq=last), as_of
+
+    async def _resolve(self, revision: Revision) -> int:
+        """The number of a revision; that of a write just made may take a moment."""
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                return await self._feed.resolve(revision)
+        except TimeoutError:
+            raise Refused(Reason.REVISION_NOT_REACHED, "the hub does not have this revision yet; retry") from None
 
     async def snapshot(self, caller: Caller) -> AsyncIterator[tuple[Snapshot, Revision]]:
         """The register exactly as it was at one revision, in parts; `watch` after it goes on from there."""

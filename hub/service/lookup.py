@@ -81,13 +81,14 @@ class Lookup:
         self._freshness_bound = freshness_bound
         self._patience = patience
 
-    async def check(self, caller: Caller, text: str, at_least: str) -> Answer:
+    async def check(self, caller: Caller, text: str, at_least: str = "", patience: float | None = None) -> Answer:
         """Answers whether the holder of the CNIC in a text is a convict.
 
         The answer leaves only after its trace is durable.
 
         Args:
             at_least: token of a revision that the answer must not be older than; empty for none.
+            patience: seconds to wait for that revision, if the caller's own patience is shorter than the hub's.
 
         Raises:
             Refused: DATABASE_UNAVAILABLE (no trace, no answer), INVALID_REVISION, REVISION_EPOCH_CHANGED,
@@ -99,7 +100,8 @@ class Lookup:
             answer, subject = Answer(Outcome.INVALID_CNIC), None
         else:
             if at_least:
-                await self._reach(Revision.parse(at_least, self._freshness.epoch))
+                seconds = self._patience if patience is None else min(patience, self._patience)
+                await self._reach(Revision.parse(at_least, self._freshness.epoch), seconds)
             subject = self._blind_index(cnic)
             answer = self._look_up(caller, cnic, subject)
         await self._audit.append(AuditEntry(self._clock(), caller, subject, answer.outcome))
@@ -119,9 +121,9 @@ class Lookup:
             masked_cnic=cnic.masked,
         )
 
-    async def _reach(self, revision: Revision) -> None:
+    async def _reach(self, revision: Revision, seconds: float) -> None:
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(seconds):
                 await self._freshness.reached(revision)
         except TimeoutError:
             raise Refused(Reason.REVISION_NOT_REACHED, "the hub does not have this revision yet; retry") from None

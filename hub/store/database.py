@@ -123,10 +123,14 @@ def _conflict() -> Refused:
 
 
 def migrate(dsn: str) -> None:
-    """Brings the schema to the newest version; safe to call from several processes at once."""
+    """Brings the schema to the newest version; safe to call from several processes at once.
+
+    Raises:
+        Refused: DATABASE_UNAVAILABLE.
+    """
     engine = create_engine(make_url(dsn).set(drivername="postgresql+psycopg"), hide_parameters=True)
     try:
-        with engine.connect() as connection:
+        with _refusals(), engine.connect() as connection:
             # One migration at a time, whoever starts it: the key is any constant of ours.
             connection.exec_driver_sql("SELECT pg_advisory_lock(7000)")
             connection.commit()

@@ -48,7 +48,8 @@ _MOVE = text("""
 """)
 _FIND_WRITE = text("""
     SELECT (SELECT seq FROM feed_event WHERE outbox_id = :write) AS seq,
-        EXISTS (SELECT FROM outbox WHERE id = :write) AS waiting
+        EXISTS (SELECT FROM outbox WHERE id = :write) AS waiting,
+        :write > (SELECT coalesce(max(outbox_id), 0) FROM feed_event) AS ahead
 """)
 _COMPACT = text("""
     DELETE FROM feed_event WHERE seq IN (
@@ -112,11 +113,13 @@ class FeedStore:
         """The number that the event of a write got; None while it is not sequenced.
 
         Raises:
-            Refused: REVISION_COMPACTED: its event is not kept any more.
+            Refused: REVISION_COMPACTED: its event is not kept any more. INVALID_REVISION: there was no such write.
         """
         async with self._database.connection() as connection:
             row = (await connection.execute(_FIND_WRITE, {"write": write})).one()
         if row.seq is None and not row.waiting:
+            if row.ahead:
+                raise Refused(Reason.INVALID_REVISION, "not a revision of this hub")
             raise Refused(Reason.REVISION_COMPACTED, "the feed no longer holds this revision; take a snapshot")
         return row.seq
 

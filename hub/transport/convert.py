@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any, TypedDict, TypeVar
 from uuid import UUID
 
+import pycountry
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -44,6 +45,11 @@ from nsor.registry.v1 import offender_pb2
 # Pakistan Standard Time, without daylight saving: the day that "today" and "in the future" mean.
 _PAKISTAN = timezone(timedelta(hours=5))
 
+_SCRIPTS = {"LATIN": "Latin", "ARABIC": "Urdu"}
+# Zero-width joiners shape Urdu words. The other marks come along when people paste, and say nothing.
+_JOINERS = "\u200c\u200d"
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u061c\u200b\u200e\u200f\u2060\ufeff"))
+
 E = TypeVar("E", bound=StrEnum)
 T = TypeVar("T")
 
@@ -58,14 +64,31 @@ class Reader:
         """Notes that a field breaks a rule."""
         self.violations.append(Violation(field, reason, description))
 
-    def text(self, field: str, value: str, *, required: bool = True) -> str:
-        """A text in Unicode NFC with single spaces, not blank where it is required."""
-        text = " ".join(unicodedata.normalize("NFC", value).split())
-        if required and not text:
+    def text(self, field: str, value: str, *, required: bool = True, script: str = "") -> str:
+        """One line of text in Unicode NFC with single spaces, not blank where it is required.
+
+        Args:
+            script: of every letter, as Unicode names it: "LATIN" or "ARABIC"; empty for any.
+        """
+        text = " ".join(unicodedata.normalize("NFC", value.translate(_INVISIBLE)).split())
+        if not text and (required or value):
             self.wrong(field, "REQUIRED", "must not be blank")
-        if any(unicodedata.category(c) == "Cc" for c in text):
-            self.wrong(field, "CONTROL_CHARACTER", "must not hold control characters")
+        if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in value):
+            self.wrong(field, "CONTROL_CHARACTER", "must be one line without control characters")
+        if any(unicodedata.category(c) == "Cf" and c not in _JOINERS for c in text):
+            self.wrong(field, "FORMAT_CHARACTER", "must not hold marks that change the direction of text")
+        letters = (c for c in text if unicodedata.category(c).startswith("L"))
+        if script and not all(unicodedata.name(c, "").startswith(script) for c in letters):
+            self.wrong(field, "WRONG_SCRIPT", f"must be written in {_SCRIPTS[script]} letters")
         return text
+
+    def name(self, field: str, value: str) -> str:
+        """A person's name in Latin script."""
+        return self.text(field, value, script="LATIN")
+
+    def urdu_name(self, field: str, value: str) -> str:
+        """A person's name in Urdu script, or none."""
+        return self.text(field, value, script="ARABIC", required=False)
 
     def day(self, field: str, value: str) -> date:
         """A day of the calendar."""
@@ -128,9 +151,14 @@ def _prefix(wrapper: Any) -> str:
 
 
 def officer(message: officer_pb2.OfficerContext) -> Officer:
-    """The officer behind a call."""
+    """The officer behind a call.
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
     purpose = _member(Purpose, officer_pb2.Purpose, message.purpose)
-    return Officer(message.officer_id, purpose, message.fir_number)
+    with _reading() as read:
+        return Officer(read.text("officer.officer_id", message.officer_id), purpose, message.fir_number)
 
 
 def offender_id(name: str, field: str) -> UUID:
@@ -160,10 +188,10 @@ def offender_facts(message: offender_pb2.Offender, now: datetime) -> OffenderFac
         person = Person(
             # Only refused readings have no number, and these do not leave this block.
             cnic=cnic or Cnic("9000000000000"),
-            full_name=read.text("offender.person.full_name", who.full_name),
-            full_name_ur=read.text("offender.person.full_name_ur", who.full_name_ur, required=False),
-            guardian_name=read.text("offender.person.guardian_name", who.guardian_name),
-            guardian_name_ur=read.text("offender.person.guardian_name_ur", who.guardian_name_ur, required=False),
+            full_name=read.name("offender.person.full_name", who.full_name),
+            full_name_ur=read.urdu_name("offender.person.full_name_ur", who.full_name_ur),
+            guardian_name=read.name("offender.person.guardian_name", who.guardian_name),
+            guardian_name_ur=read.urdu_name("offender.person.guardian_name_ur", who.guardian_name_ur),
             guardian_relation=_member(GuardianRelation, offender_pb2.GuardianRelation, who.guardian_relation),
             sex=_member(Sex, offender_pb2.Sex, who.sex),
             date_of_birth=read.day("offender.person.date_of_birth", who.date_of_birth),
@@ -235,6 +263,7 @@ def _conviction_message(conviction: Conviction) -> offender_pb2.Conviction:
     )
 
 
+_MAX_PATHS = 20
 _UPDATABLE = {"person", "district", "convictions"} | {
     f"person.{field.name}" for field in offender_pb2.Person.DESCRIPTOR.fields if field.name != "cnic"
 }
@@ -255,14 +284,12 @@ def masked(
         Refused: INVALID_FIELD.
     """
     wrong = [path for path in mask.paths if path not in _UPDATABLE]
-    if wrong or not mask.paths:
+    if wrong or not 1 <= len(mask.paths) <= _MAX_PATHS:
         raise invalid(Violation("update_mask", "INVALID_PATH", "must name fields that an update can change"))
     result = offender_message(current)
     # Repeated fields are replaced as a whole, as the AIP says.
     mask.MergeMessage(change, result, True, True)
     validate(result)
-    if Cnic.parse(result.person.cnic) != current.facts.person.cnic:
-        raise invalid(Violation("offender.person.cnic", "IMMUTABLE", "cannot be changed by an update"))
     return result
 
 
@@ -286,8 +313,8 @@ def _detail(read: Reader, message: notice_pb2.Notice) -> NameChange | AddressCha
     if message.HasField("name_change"):
         name, path = message.name_change, "notice.name_change"
         return NameChange(
-            full_name=read.text(f"{path}.full_name", name.full_name),
-            full_name_ur=read.text(f"{path}.full_name_ur", name.full_name_ur, required=False),
+            full_name=read.name(f"{path}.full_name", name.full_name),
+            full_name_ur=read.urdu_name(f"{path}.full_name_ur", name.full_name_ur),
             effective_date=read.day(f"{path}.effective_date", name.effective_date),
         )
     if message.HasField("address_change"):
@@ -303,7 +330,7 @@ def _detail(read: Reader, message: notice_pb2.Notice) -> NameChange | AddressCha
         destination = read.district(f"{path}.destination", travel.destination)
     else:
         destination = travel.destination
-        if not re.fullmatch("[A-Z]{2}", destination) or destination == "PK":
+        if pycountry.countries.get(alpha_2=destination) is None or destination == "PK":
             read.wrong(f"{path}.destination", "UNKNOWN_COUNTRY", "must be the ISO 3166-1 code of another country")
     return Travel(
         scope=scope,

@@ -22,7 +22,7 @@ def page_size(asked: int) -> int:
 
 def page_token(caller: str, request: Message, last: str) -> str:
     """The token of the page after the item with the key `last`."""
-    return base64.urlsafe_b64encode(_digest(caller, request) + last.encode()).decode()
+    return base64.urlsafe_b64encode(_digest(caller, request, last) + last.encode()).decode()
 
 
 def last_item(caller: str, request: Message, token: str, key: Callable[[str], K]) -> K | None:
@@ -37,18 +37,21 @@ def last_item(caller: str, request: Message, token: str, key: Callable[[str], K]
     if not token:
         return None
     try:
-        raw = base64.urlsafe_b64decode(token)
-        if raw[:_DIGEST] != _digest(caller, request):
+        last = base64.urlsafe_b64decode(token)[_DIGEST:].decode()
+        if token != page_token(caller, request, last):
             raise ValueError
-        return key(raw[_DIGEST:].decode())
+        return key(last)
     except ValueError:
         raise Refused(Reason.INVALID_PAGE_TOKEN, "the page token was not made for this request") from None
 
 
-def _digest(caller: str, request: Message) -> bytes:
+def _digest(caller: str, request: Message, last: str) -> bytes:
     """Over what must not change between pages: who asks and for what, but not which page and how large."""
     fixed = type(request)()
     fixed.CopyFrom(request)
     for field in ("page_token", "page_size"):
         fixed.ClearField(field)
-    return hashlib.sha256(caller.encode() + b"\0" + fixed.SerializeToString(deterministic=True)).digest()[:_DIGEST]
+    bound = (
+        "\0".join((caller, type(request).__name__, last)).encode() + b"\0" + fixed.SerializeToString(deterministic=True)
+    )
+    return hashlib.sha256(bound).digest()[:_DIGEST]

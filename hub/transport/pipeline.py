@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 import time
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
@@ -28,7 +29,7 @@ from hub.transport.validation import decode, validate
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer("nsor.hub")
 _duration = metrics.get_meter("nsor.hub").create_histogram(
-    "rpc.server.duration", "s", "Time from the arrival of a call to its end, by method and status."
+    "rpc.server.call.duration", "s", "Time from the arrival of a call to its end, by method and status."
 )
 _caller: ContextVar[Caller] = ContextVar("caller")
 # Nodes are read twice a second; so whoever is thrown out is out within one.
@@ -95,8 +96,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
 
         async def both_streams(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
             async with self._admit(policy, context, None):
-                responses = handler.stream_stream(_readable(requests), context)
-                async for response in self._while_admitted(responses, context):
+                requests = self._rightful(requests, context)
+                async for response in self._while_admitted(handler.stream_stream(requests, context), context):
                     yield response
 
         if handler.unary_unary:
@@ -127,6 +128,14 @@ class Pipeline(grpc.aio.ServerInterceptor):
                 await asyncio.wait({pending})
             await responses.aclose()
 
+    async def _rightful(self, messages: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        """The messages that a caller sends on a stream, while it has a right to it."""
+        async for message in messages:
+            self._identifier.identify(context.auth_context())
+            if isinstance(message, Refused):
+                raise message
+            yield message
+
     @asynccontextmanager
     async def _admit(self, policy: MethodPolicy, context: Any, request: Any) -> AsyncGenerator[None]:
         """The block is the use case; it runs only for a caller who may, with a request that follows the rules.
@@ -135,8 +144,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
             request: None where requests are a stream: the method checks each itself.
         """
         began = time.perf_counter()
-        service, _, method = policy.name.partition("/")
-        attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+        attributes = {"rpc.system.name": "grpc", "rpc.method": policy.name}
         carrier = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
         code = "CANCELLED"
         with tracer.start_as_current_span(
@@ -157,8 +165,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
                 span.set_status(StatusCode.ERROR, code)
                 await context.abort_with_status(status)
             finally:
-                span.set_attribute("rpc.grpc.status_code", code)
-                _duration.record(time.perf_counter() - began, attributes | {"rpc.grpc.status_code": code})
+                span.set_attribute("rpc.response.status_code", code)
+                _duration.record(time.perf_counter() - began, attributes | {"rpc.response.status_code": code})
 
     async def _let_in(self, policy: MethodPolicy, context: Any, request: Any) -> None:
         """Identity, access, rules: sets the caller or raises."""
@@ -188,7 +196,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
     async def _refusal(self, policy: MethodPolicy, error: Exception) -> Refused:
         """What the caller is told of an error. Denials of access are logged like any access."""
         if not isinstance(error, Refused):
-            trace_id = f"{trace.get_current_span().get_span_context().trace_id:032x}"
+            # Where nobody collects traces there is no id; then one of our own joins the answer and the log.
+            trace_id = f"{trace.get_current_span().get_span_context().trace_id or secrets.randbits(128):032x}"
             # Without the text of the exception, which can quote data: its type and its place are enough.
             place = "".join(traceback.format_tb(error.__traceback__))
             log.error("fault in %s, trace %s: %s\n%s", policy.name, trace_id, type(error).__name__, place)
@@ -203,10 +212,3 @@ class Pipeline(grpc.aio.ServerInterceptor):
 
 async def _next(responses: AsyncIterator[Any]) -> Any:
     return await anext(responses)
-
-
-async def _readable(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        if isinstance(request, Refused):
-            raise request
-        yield request

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
-from hub.domain.errors import Refused
+from hub.domain.errors import Refused, Violation, invalid
 from hub.domain.offender import Offender, OffenderFacts
 from hub.domain.ports import RequestKey
 from hub.service.registry import Draft, Registry, Written
@@ -57,8 +57,13 @@ class RegistryServicer(RegistryServiceServicer):
         def change(current: Offender) -> OffenderFacts:
             check = partial(validate, prefix="offender")
             merged = convert.masked(current, request.offender, request.update_mask, check)
-            return convert.offender_facts(merged, self._clock())
+            facts = convert.offender_facts(merged, self._clock())
+            if facts.person.cnic != current.facts.person.cnic:
+                raise invalid(Violation("offender.person.cnic", "IMMUTABLE", "cannot be changed by an update"))
+            return facts
 
+        if not request.offender.etag:
+            raise invalid(Violation("offender.etag", "REQUIRED", "must be the etag that was read"))
         offender_id = convert.offender_id(request.offender.name, "offender.name")
         written = await self._registry.update(
             current_caller(), offender_id, request_key(request), request.offender.etag, change

@@ -44,5 +44,8 @@ def _violation(found: protovalidate.Violation, prefix: str) -> Violation:
         path += ("." if path else "") + element.field_name
         if element.subscript is not None:
             path += f"[{element.subscript.value}]"
-    rule = found.proto.rule_id.upper().replace(".", "_")
-    return Violation(path, rule, found.proto.message)
+    rule = found.proto.rule_id
+    if rule.startswith("requires."):
+        # By our convention a rule between fields, whose id names the one that is missing.
+        return Violation(f"{path}.{rule.removeprefix('requires.')}", "REQUIRED", found.proto.message)
+    return Violation(path, rule.upper().replace(".", "_"), found.proto.message)

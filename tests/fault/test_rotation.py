@@ -50,19 +50,35 @@ def served_serial(target: str, ca_pem: bytes, node: Path | None) -> int:
 
 
 class Load:
-    """Callers that never stop: each on one long line and on ever new ones. Any failed call is remembered."""
+    """Callers that never stop: on one long line, on one that is replaced at each renewal, and on ever new ones.
+
+    Any failed call is remembered.
+    """
 
     def __init__(self, hub: RunningHub, credentials: Credentials) -> None:
         self._target = hub.target
+        self._never_renewed = hub.credentials("sindh-police")
         self.credentials = credentials
         self.failures: list[str] = []
         self.calls = 0
         self._stopping = threading.Event()
 
     def long_line(self) -> None:
-        with Client(self._target, self.credentials, timeout=30) as client:
+        with Client(self._target, self._never_renewed, timeout=30) as client:
             while not self._stopping.is_set():
                 self._call(client)
+
+    def swapped_line(self) -> None:
+        known = self.credentials
+        client = Client(self._target, known, timeout=30)
+        while not self._stopping.is_set():
+            self._call(client)
+            if self.credentials is not known:  # make before break
+                known, old = self.credentials, client
+                client = Client(self._target, known, timeout=30)
+                self._call(client)
+                old.close()
+        client.close()
 
     def new_lines(self) -> None:
         while not self._stopping.is_set():
@@ -83,7 +99,7 @@ class Load:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        threads = [threading.Thread(target=work) for work in (self.long_line, self.new_lines, self.new_lines)]
+        threads = [threading.Thread(target=work) for work in (self.long_line, self.swapped_line, self.new_lines)]
         for thread in threads:
             thread.start()
         try:

@@ -630,11 +630,10 @@ async def test_work_on_a_session_ends_with_it_and_may_run_into_its_end() -> None
     async with listening() as (config, next_peer):
         ends: asyncio.Queue[str] = asyncio.Queue()
 
-        async def on_bound(session: Session) -> None:
+        async def on_bound(_: Session) -> None:
             if ends.empty():
                 ends.put_nowait("first")
-                await session.closed()
-                await submit(session)
+                raise SessionClosed(EndReason.PEER_CLOSED)
             try:
                 await asyncio.Event().wait()
             finally:
@@ -828,6 +827,24 @@ async def test_another_process_can_text_through_the_control_port() -> None:
         for _ in range(2):
             reply = await text_once(LOOPBACK, port, HANDSET, SHORTCODE, CNIC, PATIENCE)
             assert reply == Reply(REPLY, 2)
+
+
+async def test_a_text_through_the_control_port_is_not_answered_with_an_older_reply() -> None:
+    sessions: list[Session] = []
+
+    async def on_deliver(_: DeliverSm) -> CommandStatus:
+        await submit(sessions[0], Segment(GSM, 0, b"new"))
+        return OK
+
+    async with (
+        Smsc.serve("sms-7000", "secret") as smsc,
+        connected(on_deliver, smsc) as session,
+        serve_control(smsc) as port,
+    ):
+        sessions.append(session)
+        smsc.phone(HANDSET)
+        await submit(session, Segment(GSM, 0, b"old"))
+        assert await text_once(LOOPBACK, port, HANDSET, SHORTCODE, CNIC, PATIENCE) == Reply("new", 1)
 
 
 async def test_a_text_through_the_control_port_may_get_no_reply_or_be_refused() -> None:

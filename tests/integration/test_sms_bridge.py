@@ -16,9 +16,6 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from nsor.lookup.v1 import lookup_service_pb2 as lookup
-from nsor.registry.v1 import offender_pb2 as registry
-from nsor_client import AsyncClient, Credentials, NsorError
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -26,6 +23,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from nsor.lookup.v1 import lookup_service_pb2 as lookup
+from nsor.registry.v1 import offender_pb2 as registry
+from nsor_client import AsyncClient, Credentials, NsorError
 from sms_bridge import replies
 from sms_bridge.bridge import Bridge, Settings
 from sms_bridge.journal import Journal

@@ -1,6 +1,6 @@
 """The hub as its contract shows it: calls by the type of the request, errors decoded, rules read from `protos/`."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc_status import rpc_status
 from grpc_tools import protoc
+
 from nsor.common.v1 import access_pb2
 from nsor.common.v1.error_reason_pb2 import ErrorReason, status_code
 from nsor.common.v1.officer_pb2 import OfficerContext
@@ -41,7 +42,6 @@ from nsor.registry.v1.registry_service_pb2 import (
     UpdateOffenderRequest,
     UpdateOffenderResponse,
 )
-
 from tests.support.hub import RunningHub
 from tests.support.people import fresh_offender
 
@@ -141,7 +141,7 @@ class Node:
             return list(results)
 
     @contextmanager
-    def importing(self, rows: Iterable[ImportOffendersRequest]) -> Iterator[Iterator[ImportOffendersResponse]]:
+    def importing(self, rows: Iterable[ImportOffendersRequest]) -> Generator[Iterator[ImportOffendersResponse]]:
         """An import while it runs; it is cut at the end of the block."""
         call = self._channel.stream_stream(
             path(METHODS["ImportOffenders"]),
@@ -154,7 +154,7 @@ class Node:
             call.cancel()
 
     @contextmanager
-    def watching(self, after: str = "") -> Iterator[Iterator[Any]]:
+    def watching(self, after: str = "") -> Generator[Iterator[Any]]:
         """The responses of WatchChanges, to the end of the block."""
         method = METHODS["WatchChanges"]
         call = self._channel.unary_stream(path(method), None, GetMessageClass(method.output_type).FromString)(

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import trustme
+
 from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest, CheckCnicResponse
 from nsor.lookup.v1.lookup_service_pb2_grpc import LookupServiceServicer, add_LookupServiceServicer_to_server
 

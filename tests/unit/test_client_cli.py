@@ -430,7 +430,9 @@ def test_ctrl_c_ends_a_watch_well(node: Path, sdk_hub: ScriptedHub) -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
         ended.set()
-    assert (process.returncode, err) == (0, "To continue: nsor watch --after 9\n")
+    assert process.returncode == 0
+    # 8 where Ctrl-C came right behind the line: then the change is shown once more, and never left out.
+    assert err in {f"To continue: nsor watch --after {revision}\n" for revision in (8, 9)}
 
 
 def test_every_command_has_a_help_of_its_own(nsor: Nsor) -> None:

@@ -32,6 +32,7 @@ async def refused(client: Any) -> NsorError:
         ("ALREADY_EXISTS", "AlreadyExists"),
         ("ABORTED", "Conflict"),
         ("FAILED_PRECONDITION", "FailedPrecondition"),
+        ("OUT_OF_RANGE", "OutOfRange"),
         ("RESOURCE_EXHAUSTED", "ResourceExhausted"),
         ("DEADLINE_EXCEEDED", "DeadlineExceeded"),
         ("INTERNAL", "InternalError"),

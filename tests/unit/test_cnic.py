@@ -19,7 +19,8 @@ alphabet = "".join(SCRIPTS) + "-‐‑‒–—―−. \t\n\u00a0\u200e\u200f\u2
 @st.composite
 def typed(draw: st.DrawFn, number: str) -> str:
     """A number as pakdatakit understands it: any mixture of digits, one separator, spaces around."""
-    digits = "".join(draw(st.sampled_from(SCRIPTS))[int(digit)] for digit in number)
+    scripts = draw(st.lists(st.sampled_from(SCRIPTS), min_size=13, max_size=13))
+    digits = "".join(script[int(digit)] for script, digit in zip(scripts, number, strict=True))
     separator = draw(st.sampled_from(["", *"-‐‑‒–—. "]))
     before, after = draw(st.text(" \t\n\u00a0", max_size=2)), draw(st.text(" \t\n\u00a0", max_size=2))
     return f"{before}{digits[:5]}{separator}{digits[5:12]}{separator}{digits[12]}{after}"

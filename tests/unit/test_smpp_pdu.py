@@ -263,7 +263,8 @@ def test_an_impossible_length_is_refused_before_anything_is_read(length: int) ->
 
 
 def test_a_length_that_is_not_that_of_the_frame_is_refused() -> None:
-    assert error_of(encode(EnquireLink()) + b"\0").command_status == CommandStatus.ESME_RINVCMDLEN
+    a_tlv_too_many = encode(DeliverSm()) + b"\x14\x03\0\0"
+    assert error_of(a_tlv_too_many).command_status == CommandStatus.ESME_RINVCMDLEN
     assert error_of(encode(EnquireLink())[:-1]).command_status == CommandStatus.ESME_RINVCMDLEN
 
 

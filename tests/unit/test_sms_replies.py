@@ -4,9 +4,9 @@ import unicodedata
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+
 from nsor.lookup.v1 import lookup_service_pb2 as lookup
 from nsor.registry.v1 import offender_pb2 as registry
-
 from sms_bridge import replies
 from sms_bridge.replies import display_name, reply_for
 from sms_bridge.smpp.text import UCS_2, encode_segments

@@ -186,6 +186,10 @@ def marks_at_the_end(text: str) -> int:
     return len(text) - len(text.rstrip("".join(filter(is_mark, text))))
 
 
+def test_the_reference_is_taken_modulo_256() -> None:
+    assert {segment.short_message[3] for segment in encode_segments("a" * 200, 0x1CC)} == {0xCC}
+
+
 def test_more_marks_than_a_part_can_hold_are_divided_all_the_same() -> None:
     text = "ب" + "ّ" * 200
     octets = texts_of(encode_segments(text, 0))
@@ -339,6 +343,7 @@ def test_texts_of_one_handset_with_other_references_or_totals_never_mix() -> Non
     assert reassembler.add(part(1, b"a", reference=1)) is None
     assert reassembler.add(part(2, b"b", reference=2)) is None
     assert reassembler.add(part(2, b"c", reference=1, total=3)) is None
+    assert reassembler.add(part(3, b"d", reference=1, total=3)) is None
 
 
 def test_a_character_cut_by_the_handset_is_joined_before_it_is_read() -> None:

@@ -110,6 +110,10 @@ class FailedPrecondition(NsorError):
     """FAILED_PRECONDITION: the register is not in the state that the call needs."""
 
 
+class OutOfRange(NsorError):
+    """OUT_OF_RANGE: what is asked for is no longer kept, such as changes after an old revision."""
+
+
 class ResourceExhausted(NsorError):
     """RESOURCE_EXHAUSTED: larger or more than the hub takes."""
 
@@ -134,6 +138,7 @@ _CLASSES: dict[grpc.StatusCode, type[NsorError]] = {
     grpc.StatusCode.ALREADY_EXISTS: AlreadyExists,
     grpc.StatusCode.ABORTED: Conflict,
     grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
+    grpc.StatusCode.OUT_OF_RANGE: OutOfRange,
     grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhausted,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.UNAVAILABLE: Unavailable,

@@ -508,7 +508,7 @@ def watch(
         try:
             for response in responses:
                 session.show(response, render.changes)
-                revision = response.revision
+                revision = response.revision  # after it was shown: better shown twice than never
         finally:
             if revision:
                 session.note(f"To continue: nsor watch --after {revision}")

@@ -51,6 +51,7 @@ ADVICE: dict[ErrorReason.ValueType, str] = {
     ErrorReason.ERROR_REASON_NODE_IS_CALLER: "Another node of NPB can do it, or the operator of the hub.",
     ErrorReason.ERROR_REASON_REVISION_EPOCH_CHANGED: "The register was restored: start again without a revision.",
     ErrorReason.ERROR_REASON_REVISION_NOT_REACHED: _LATER,
+    ErrorReason.ERROR_REASON_REVISION_COMPACTED: "The hub no longer keeps what changed since: leave --after out.",
     ErrorReason.ERROR_REASON_DATABASE_UNAVAILABLE: _LATER,
     ErrorReason.ERROR_REASON_HUB_UNAVAILABLE: _LATER,
     ErrorReason.ERROR_REASON_TOO_MANY_REQUESTS: _LATER,

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from nsor.common.v1.error_reason_pb2 import ErrorReason
 from nsor.registry.v1.registry_service_pb2 import ImportOffendersRequest, ImportOffendersResponse
-from nsor_client._sync.client import Client
+from nsor_client import Client
 from nsor_client.protojson import to_json
 from nsor_client.rows import RowFile
 

@@ -27,7 +27,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """Not set. Never sent."""
     ERROR_REASON_INVALID_FIELD: _ErrorReason.ValueType  # 1
-    """A field breaks a rule of the contract or of the register. `BadRequest` names every such field.
+    """A field breaks a rule. `BadRequest` names every field that breaks a rule of the contract or, when none does, every
+    one that breaks a rule of the register.
 
         { "reason": "ERROR_REASON_INVALID_FIELD", "domain": "nsor" }
         { "fieldViolations": [{ "field": "offender.district", "reason": "UNKNOWN_DISTRICT",
@@ -185,7 +186,8 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Not set. Never sent."""
 ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 1
-"""A field breaks a rule of the contract or of the register. `BadRequest` names every such field.
+"""A field breaks a rule. `BadRequest` names every field that breaks a rule of the contract or, when none does, every
+one that breaks a rule of the register.
 
     { "reason": "ERROR_REASON_INVALID_FIELD", "domain": "nsor" }
     { "fieldViolations": [{ "field": "offender.district", "reason": "UNKNOWN_DISTRICT",

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cnsor/common/v1/officer.proto\x12\x0ensor.common.v1\"\xbe\x02\n\x0eOfficerContext\x12)\n\nofficer_id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\tofficerId\x12>\n\x07purpose\x18\x02 \x01(\x0e\x32\x17.nsor.common.v1.PurposeB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x07purpose\x12\x45\n\nfir_number\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{1,6}/(19|20)[0-9]{2}$\xd8\x01\x01R\tfirNumber:z\xbaHw\x1au\n\x1aofficer_context.fir_number\x12+fir_number is required for an investigation\x1a*this.purpose != 2 || this.fir_number != \'\'*\xa2\x01\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aPURPOSE_RECORD_MAINTENANCE\x10\x01\x12\x19\n\x15PURPOSE_INVESTIGATION\x10\x02\x12\x17\n\x13PURPOSE_SUPERVISION\x10\x03\x12\x13\n\x0fPURPOSE_VETTING\x10\x04\x12\x15\n\x11PURPOSE_OVERSIGHT\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cnsor/common/v1/officer.proto\x12\x0ensor.common.v1\"\xb7\x02\n\x0eOfficerContext\x12)\n\nofficer_id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\tofficerId\x12>\n\x07purpose\x18\x02 \x01(\x0e\x32\x17.nsor.common.v1.PurposeB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x07purpose\x12\x45\n\nfir_number\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{1,6}/(19|20)[0-9]{2}$\xd8\x01\x01R\tfirNumber:s\xbaHp\x1an\n\x13requires.fir_number\x12+fir_number is required for an investigation\x1a*this.purpose != 2 || this.fir_number != \'\'*\xa2\x01\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aPURPOSE_RECORD_MAINTENANCE\x10\x01\x12\x19\n\x15PURPOSE_INVESTIGATION\x10\x02\x12\x17\n\x13PURPOSE_SUPERVISION\x10\x03\x12\x13\n\x0fPURPOSE_VETTING\x10\x04\x12\x15\n\x11PURPOSE_OVERSIGHT\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,9 +38,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OFFICERCONTEXT'].fields_by_name['fir_number']._loaded_options = None
   _globals['_OFFICERCONTEXT'].fields_by_name['fir_number']._serialized_options = b'\272H#r\0362\034^[0-9]{1,6}/(19|20)[0-9]{2}$\330\001\001'
   _globals['_OFFICERCONTEXT']._loaded_options = None
-  _globals['_OFFICERCONTEXT']._serialized_options = b'\272Hw\032u\n\032officer_context.fir_number\022+fir_number is required for an investigation\032*this.purpose != 2 || this.fir_number != \'\''
-  _globals['_PURPOSE']._serialized_start=370
-  _globals['_PURPOSE']._serialized_end=532
+  _globals['_OFFICERCONTEXT']._serialized_options = b'\272Hp\032n\n\023requires.fir_number\022+fir_number is required for an investigation\032*this.purpose != 2 || this.fir_number != \'\''
+  _globals['_PURPOSE']._serialized_start=363
+  _globals['_PURPOSE']._serialized_end=525
   _globals['_OFFICERCONTEXT']._serialized_start=49
-  _globals['_OFFICERCONTEXT']._serialized_end=367
+  _globals['_OFFICERCONTEXT']._serialized_end=360
 # @@protoc_insertion_point(module_scope)

@@ -105,10 +105,10 @@ class FederationServiceServicer:
         """Follows the changes of the register, with the guarantees of etcd's watch: ordered by revision, each change once, the
         changes of one transaction together, none left out, resumable after any revision.
 
-        Without `after` the stream begins with the next change. A response without events is a bookmark: it comes at once
-        when the stream begins, every few seconds afterwards, and says how far the caller knows everything.
+        Without `after` the stream begins about now. A response without events is a bookmark: it comes when the stream begins
+        or has caught up and nothing is new, then every few seconds, and says how far the caller knows everything.
 
-        Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED.
+        Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

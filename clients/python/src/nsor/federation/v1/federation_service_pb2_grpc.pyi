@@ -37,10 +37,10 @@ class FederationServiceStub:
     """Follows the changes of the register, with the guarantees of etcd's watch: ordered by revision, each change once, the
     changes of one transaction together, none left out, resumable after any revision.
 
-    Without `after` the stream begins with the next change. A response without events is a bookmark: it comes at once
-    when the stream begins, every few seconds afterwards, and says how far the caller knows everything.
+    Without `after` the stream begins about now. A response without events is a bookmark: it comes when the stream begins
+    or has caught up and nothing is new, then every few seconds, and says how far the caller knows everything.
 
-    Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED.
+    Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
     """
     GetSnapshot: _grpc.UnaryStreamMultiCallable[_federation_service_pb2.GetSnapshotRequest, _federation_service_pb2.GetSnapshotResponse]
     """Sends every record and notice exactly as they were at one revision; WatchChanges after that revision goes on from
@@ -109,10 +109,10 @@ class FederationServiceAsyncStub(FederationServiceStub):
     """Follows the changes of the register, with the guarantees of etcd's watch: ordered by revision, each change once, the
     changes of one transaction together, none left out, resumable after any revision.
 
-    Without `after` the stream begins with the next change. A response without events is a bookmark: it comes at once
-    when the stream begins, every few seconds afterwards, and says how far the caller knows everything.
+    Without `after` the stream begins about now. A response without events is a bookmark: it comes when the stream begins
+    or has caught up and nothing is new, then every few seconds, and says how far the caller knows everything.
 
-    Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED.
+    Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
     """
     GetSnapshot: _aio.UnaryStreamMultiCallable[_federation_service_pb2.GetSnapshotRequest, _federation_service_pb2.GetSnapshotResponse]  # type: ignore[assignment]
     """Sends every record and notice exactly as they were at one revision; WatchChanges after that revision goes on from
@@ -184,10 +184,10 @@ class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Follows the changes of the register, with the guarantees of etcd's watch: ordered by revision, each change once, the
         changes of one transaction together, none left out, resumable after any revision.
 
-        Without `after` the stream begins with the next change. A response without events is a bookmark: it comes at once
-        when the stream begins, every few seconds afterwards, and says how far the caller knows everything.
+        Without `after` the stream begins about now. A response without events is a bookmark: it comes when the stream begins
+        or has caught up and nothing is new, then every few seconds, and says how far the caller knows everything.
 
-        Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED.
+        Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
         """
 
     @_abc_1.abstractmethod

@@ -277,7 +277,7 @@ class Person(_message.Message):
     sex: Global___Sex.ValueType
     """Required. Sex as on the card. Never derived from the number."""
     date_of_birth: _builtins.str
-    """Required. Date of birth, as "YYYY-MM-DD" (ISO 8601). Not in the future."""
+    """Required. Date of birth, as "YYYY-MM-DD" (ISO 8601). Not before 1900, not in the future."""
     def __init__(
         self,
         *,

@@ -148,7 +148,7 @@ class ListOffendersRequest(_message.Message):
     page_size: _builtins.int
     """Records in a page at most, 1 to 200. 0 means 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; the other fields must be as they were then."""
+    """`next_page_token` of the page before; the other fields but `page_size` must be as they were then."""
     @_builtins.property
     def officer(self) -> _officer_pb2.OfficerContext:
         """Required. Who reads, and why."""

@@ -108,7 +108,8 @@ class RegistryServiceServicer:
         """Enters many convicted persons: a stream of rows in, for each row one result out, in the order of the rows.
 
         A row that is refused does not stop the stream. A row is written by the time its result is sent; a stream that was
-        cut can be sent again with the same request_ids, and rows that were written before give the same result.
+        cut can be sent again with the same request_ids, and rows that were written before give the same result. A row that
+        is too large, or no message at all, ends the stream after the results of the rows before it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

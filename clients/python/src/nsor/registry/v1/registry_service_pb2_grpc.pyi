@@ -59,7 +59,8 @@ class RegistryServiceStub:
     """Enters many convicted persons: a stream of rows in, for each row one result out, in the order of the rows.
 
     A row that is refused does not stop the stream. A row is written by the time its result is sent; a stream that was
-    cut can be sent again with the same request_ids, and rows that were written before give the same result.
+    cut can be sent again with the same request_ids, and rows that were written before give the same result. A row that
+    is too large, or no message at all, ends the stream after the results of the rows before it.
     """
 
 @_typing.type_check_only
@@ -93,7 +94,8 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Enters many convicted persons: a stream of rows in, for each row one result out, in the order of the rows.
 
     A row that is refused does not stop the stream. A row is written by the time its result is sent; a stream that was
-    cut can be sent again with the same request_ids, and rows that were written before give the same result.
+    cut can be sent again with the same request_ids, and rows that were written before give the same result. A row that
+    is too large, or no message at all, ends the stream after the results of the rows before it.
     """
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -154,7 +156,8 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Enters many convicted persons: a stream of rows in, for each row one result out, in the order of the rows.
 
         A row that is refused does not stop the stream. A row is written by the time its result is sent; a stream that was
-        cut can be sent again with the same request_ids, and rows that were written before give the same result.
+        cut can be sent again with the same request_ids, and rows that were written before give the same result. A row that
+        is too large, or no message at all, ends the stream after the results of the rows before it.
         """
 
 def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
