@@ -5,21 +5,26 @@ import json
 import logging
 import sys
 import tomllib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
+from uuid import uuid4
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from hub.audit.writer import AuditWriter
 from hub.bootstrap import utc_now
 from hub.config import HubSettings
 from hub.dev.environment import DevEnvironment
 from hub.domain.errors import Refused
-from hub.domain.node import Node, NodeState, Role
+from hub.domain.node import Caller, NodeState, Role
+from hub.domain.ports import RequestKey
 from hub.pki import CertificateAuthority, write_credentials, write_private
-from hub.service import nodes
+from hub.service.membership import OPERATOR, Membership
+from hub.signing import signer_of
 from hub.store import database
 from hub.store.database import PostgresDatabase
 from hub.store.vault import Keyring, Vault
@@ -48,7 +53,7 @@ def _root() -> None:
 
         nsor-hub migrate --config hub.toml && nsor-hub serve --config hub.toml
 
-    Exit codes: 0 fine, 1 a fault, 2 wrong usage, 78 wrong settings.
+    Exit codes: 0 fine, 1 refused or a fault, 2 wrong usage, 78 wrong settings.
     """
 
 
@@ -56,9 +61,11 @@ def _root() -> None:
 def dev(
     dir: Annotated[Path, typer.Option(help="Folder of the whole state; made if missing, kept for the next start.")],
     listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes any that is free.")] = "127.0.0.1:7443",
+    enrol_listen: Annotated[str, typer.Option(help="HOST:PORT where nodes enrol by token.")] = "127.0.0.1:0",
     workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 2,
     ready_file: Annotated[
-        Path | None, typer.Option(help="Written when the hub serves: JSON with target, dsn and nodes_dir.")
+        Path | None,
+        typer.Option(help="Written when the hub serves: JSON with target, enrol_target, dsn and nodes_dir."),
     ] = None,
 ) -> None:
     """Runs a whole hub on this machine: database, CA, enrolled nodes and workers, until Ctrl-C.
@@ -69,14 +76,17 @@ def dev(
         ready_file.unlink(missing_ok=True)
     environment = DevEnvironment(dir)
     try:
-        settings = environment.start(listen, workers)
+        settings = environment.start(listen, enrol_listen, workers)
 
-        def announce(target: str) -> None:
-            ready = {"target": target, "dsn": environment.postgres.dsn(), "nodes_dir": str(environment.nodes_dir)}
+        def announce(target: str, enrol_target: str) -> None:
+            ready = {"target": target, "enrol_target": enrol_target}
+            ready |= {"dsn": environment.postgres.dsn(), "nodes_dir": str(environment.nodes_dir)}
             if ready_file:
                 write_private(ready_file, json.dumps(ready).encode())
             Console(stderr=True).print(
-                f"The hub serves at [bold]{target}[/]. Nodes: {environment.nodes_dir}", highlight=False
+                f"The hub serves at [bold]{target}[/], and for enrolment at {enrol_target}. "
+                f"Nodes: {environment.nodes_dir}",
+                highlight=False,
             )
 
         Supervisor(settings, announce, environment.keep_alive).run()
@@ -88,7 +98,11 @@ def dev(
 def serve(config: ConfigFile = None) -> None:
     """Runs the hub on an external PostgreSQL, until SIGTERM."""
     settings = _settings(config)
-    Supervisor(settings, lambda target: logging.info("the hub serves at %s", target)).run()
+
+    def announce(target: str, enrol_target: str) -> None:
+        logging.info("the hub serves at %s, for enrolment at %s", target, enrol_target or "no port")
+
+    Supervisor(settings, announce).run()
 
 
 @app.command()
@@ -147,32 +161,115 @@ def issue_hub(
     write_credentials(out, authority.issue_server(trust_domain, dns, ip, now=utc_now()), authority.cert_pem)
 
 
-@node.command("enrol")
-def enrol(
+@node.command("create")
+def create_node(
     id: Annotated[str, typer.Argument(help="For example punjab-police.")],
     role: Annotated[Role, typer.Option(case_sensitive=False)],
-    ca: CaDir,
-    out: Annotated[Path, typer.Option(help="Folder for cert.pem, key.pem and ca.pem, to be handed to the node.")],
     display_name: Annotated[str, typer.Option(help="Name for people; the id, if it is not given.")] = "",
     jurisdiction: Annotated[str, typer.Option(help="Province or territory; empty for national bodies.")] = "",
-    password: CaPassword = "",
     config: ConfigFile = None,
 ) -> None:
-    """Enrols a node and issues its certificate, or a further certificate to a node that is enrolled."""
-    hub = _settings(config)
-    authority = _load_ca(ca, password)
-    now = utc_now()
-    issued = authority.issue_node(hub.trust_domain, id, now=now)
-    new = Node(id, display_name or id, role, jurisdiction, NodeState.ACTIVE, now)
-    vault = Vault(Keyring.load(hub.keyring.read_text()))
+    """Creates a node and prints the token by which it enrols, once, with `nsor enrol`.
 
-    async def write() -> None:
-        register = PostgresDatabase(hub.dsn.get_secret_value(), vault)
-        await nodes.enrol(register, new, issued.serial, issued.not_after)
-        await register.close()
+    It is for the first node, that of NPB, which then creates the others with `nsor node create`.
+    """
 
-    asyncio.run(write())
-    write_credentials(out, issued, authority.cert_pem)
+    async def create(membership: Membership, caller: Caller, request: RequestKey) -> None:
+        name = display_name or id
+        print(
+            (
+                await membership.create(caller, request, id=id, display_name=name, role=role, jurisdiction=jurisdiction)
+            ).text
+        )
+
+    _operate(config, "create", create)
+
+
+NodeId = Annotated[str, typer.Argument(help="For example punjab-police.")]
+StateReason = Annotated[str, typer.Option("--reason", help="Why; all who list nodes read it.")]
+
+
+@node.command("token")
+def create_token(id: NodeId, config: ConfigFile = None) -> None:
+    """Prints a new token for a node that lost its own, or whose certificate ended."""
+
+    async def create(membership: Membership, caller: Caller, request: RequestKey) -> None:
+        print((await membership.create_token(caller, request, id)).text)
+
+    _operate(config, "token", create)
+
+
+@node.command("suspend")
+def suspend_node(id: NodeId, reason: StateReason, config: ConfigFile = None) -> None:
+    """Keeps a node out for the time being; its calls and streams end within a second."""
+    _set_state(config, "suspend", id, NodeState.SUSPENDED, reason)
+
+
+@node.command("resume")
+def resume_node(id: NodeId, reason: StateReason, config: ConfigFile = None) -> None:
+    """Lets a suspended node in again."""
+    _set_state(config, "resume", id, NodeState.ACTIVE, reason)
+
+
+@node.command("revoke")
+def revoke_node(id: NodeId, reason: StateReason, config: ConfigFile = None) -> None:
+    """Keeps a node out for ever; its calls and streams end within a second."""
+    _set_state(config, "revoke", id, NodeState.REVOKED, reason)
+
+
+@node.command("list")
+def list_nodes(config: ConfigFile = None) -> None:
+    """Lists the nodes, their states, and when their certificates end."""
+    table = Table("node", "role", "jurisdiction", "state", "certificate ends", "why")
+
+    async def read(register: PostgresDatabase) -> None:
+        after = ""
+        while True:
+            async with register.transaction() as tx:
+                found = await tx.list_nodes(after=after, limit=200)
+            for each in found:
+                ends = f"{each.certificate_expires_at:%Y-%m-%d %H:%M}Z" if each.certificate_expires_at else "none"
+                table.add_row(each.id, each.role, each.jurisdiction, each.state, ends, each.state_reason)
+                after = each.id
+            if not found:
+                return
+
+    _on_database(_settings(config), read)
+    Console().print(table)
+
+
+def _set_state(config: Path | None, command: str, id: str, state: NodeState, reason: str) -> None:
+    async def change(membership: Membership, caller: Caller, request: RequestKey) -> None:
+        await membership.set_state(caller, request, id, state, reason)
+
+    _operate(config, command, change)
+
+
+def _operate(
+    config: Path | None, command: str, work: Callable[[Membership, Caller, RequestKey], Awaitable[None]]
+) -> None:
+    """Does something to a node as the operator of the hub, directly on the database, whether or not the hub runs."""
+    settings = _settings(config)
+    caller = Caller(OPERATOR, f"nsor-hub node {command}")
+    vault = Vault(Keyring.load(settings.keyring.read_text()))
+
+    async def run(register: PostgresDatabase) -> None:
+        audit = AuditWriter(register)
+        membership = Membership(register, audit, signer_of(settings, utc_now), vault.token, utc_now)
+        await work(membership, caller, RequestKey(uuid4(), b""))
+
+    _on_database(settings, run)
+
+
+def _on_database(settings: HubSettings, work: Callable[[PostgresDatabase], Awaitable[None]]) -> None:
+    async def run() -> None:
+        register = PostgresDatabase(settings.dsn.get_secret_value(), Vault(Keyring.load(settings.keyring.read_text())))
+        try:
+            await work(register)
+        finally:
+            await register.close()
+
+    asyncio.run(run())
 
 
 def _load_ca(dir: Path, password: str) -> CertificateAuthority:

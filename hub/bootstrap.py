@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+import grpc
 import uvloop
 from opentelemetry import metrics
 
@@ -20,17 +21,20 @@ from hub.feed.tail import Tail
 from hub.lookup.index import LookupIndex
 from hub.service.federation import Federation
 from hub.service.lookup import Lookup
+from hub.service.membership import Membership
 from hub.service.monitoring import Monitoring
 from hub.service.nodes import NodeDirectory
 from hub.service.registry import Registry
+from hub.signing import signer_of
 from hub.store.database import PostgresDatabase
 from hub.store.feed import FeedStore
 from hub.store.vault import Keyring, Vault
 from hub.transport.contract import method_policies
+from hub.transport.gate import Gate
 from hub.transport.health import Health
 from hub.transport.identity import Identifier
 from hub.transport.pipeline import Pipeline
-from hub.transport.server import OPEN_SERVICES, Tls, UseCases, build_server
+from hub.transport.server import OPEN_SERVICES, Tls, UseCases, build_enrolment_server, build_server
 
 log = logging.getLogger(__name__)
 
@@ -43,20 +47,21 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def run_worker(settings: HubSettings, address: str, on_ready: Callable[[], None]) -> None:
+def run_worker(settings: HubSettings, address: str, enrol_address: str, on_ready: Callable[[], None]) -> None:
     """Serves until SIGTERM, SIGINT or the end of the parent process.
 
     Args:
         address: HOST:PORT, shared with the other workers.
+        enrol_address: the same, for nodes without a certificate; empty where they are not served.
         on_ready: is called once, when the worker has the register in memory.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s worker=%(process)d %(message)s")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Worker(settings, address).serve(on_ready))
+        runner.run(_Worker(settings, address, enrol_address).serve(on_ready))
 
 
 class _Worker:
-    def __init__(self, settings: HubSettings, address: str) -> None:
+    def __init__(self, settings: HubSettings, address: str, enrol_address: str) -> None:
         vault = Vault(Keyring.load(settings.keyring.read_text()))
         self._settings = settings
         self._database = PostgresDatabase(settings.dsn.get_secret_value(), vault, settings.database_pool)
@@ -69,6 +74,8 @@ class _Worker:
         self._health = Health()
         meter = metrics.get_meter("nsor.hub")
         meter.create_observable_gauge("nsor.feed.age", [self._observe_age], "s", "Age of this worker's data.")
+        federation = Federation(self._database, self._tail, feed_store, self._audit, utc_now)
+        membership = Membership(self._database, self._audit, signer_of(settings, utc_now), vault.token, utc_now)
         use_cases = UseCases(
             registry=Registry(self._database, self._audit, utc_now),
             lookup=Lookup(
@@ -80,32 +87,41 @@ class _Worker:
                 policy=DisclosurePolicy(settings.disclosure, settings.disclose_under_appeal),
                 freshness_bound=settings.freshness_bound,
             ),
-            federation=Federation(self._database, self._tail, feed_store, self._audit, utc_now),
+            federation=federation,
+            membership=membership,
             monitoring=Monitoring(self._database, self._audit, utc_now),
         )
         identifier = Identifier(self._directory, settings.trust_domain, utc_now)
-        pipeline = Pipeline(method_policies(), identifier, self._audit, utc_now, OPEN_SERVICES)
+        policies = method_policies()
+        pipeline = Pipeline(policies, identifier, self._audit, utc_now, OPEN_SERVICES)
+        at_the_gate = Pipeline(policies, identifier, self._audit, utc_now, gate=Gate())
         tls = Tls(settings.tls_certificate, settings.tls_key, settings.client_ca)
-        # grpc.aio binds a server to the running loop, so it is made in `serve`.
-        self._build_server = partial(
-            build_server,
-            address,
-            tls,
-            pipeline,
-            use_cases,
-            self._health,
-            utc_now,
-            with_reflection=settings.reflection,
-        )
+        # grpc.aio binds a server to the running loop, so they are made in `serve`.
+        self._servers: list[Callable[[], grpc.aio.Server]] = [
+            partial(
+                build_server,
+                address,
+                tls,
+                pipeline,
+                use_cases,
+                self._health,
+                utc_now,
+                with_reflection=settings.reflection,
+            )
+        ]
+        if enrol_address:
+            self._servers.append(
+                partial(build_enrolment_server, enrol_address, tls, at_the_gate, federation, membership)
+            )
 
     async def serve(self, on_ready: Callable[[], None]) -> None:
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         await self._health.set_serving(False)
-        server = self._build_server()
+        servers = [build() for build in self._servers]
         # Before the register is loaded: callers are told why they get no answer instead of meeting a closed port.
-        await server.start()
+        await asyncio.gather(*(server.start() for server in servers))
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(work)
@@ -119,11 +135,11 @@ class _Worker:
             ]
             await stopping.wait()
             await self._health.set_serving(False)
-            await server.stop(_GRACE_SECONDS)
+            await asyncio.gather(*(server.stop(_GRACE_SECONDS) for server in servers))
             for task in tasks:
                 task.cancel()
         # Now, while its loop still runs.
-        del server
+        del servers
         await self._database.close()
 
     async def _refresh_directory(self) -> None:

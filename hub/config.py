@@ -3,8 +3,9 @@
 import os
 import tomllib
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, FilePath, SecretStr, field_validator
+from pydantic import DirectoryPath, Field, FilePath, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hub.domain.disclosure import DisclosureMode
@@ -17,10 +18,29 @@ class HubSettings(BaseSettings):
 
     dsn: SecretStr = Field(description="PostgreSQL, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE.")
     listen: str = Field(default="127.0.0.1:7443", description="HOST:PORT; port 0 takes any that is free.")
+    enrol_listen: str = Field(
+        default="",
+        description="HOST:PORT where nodes without a certificate enrol by token; empty: nowhere.",
+    )
     workers: int = Field(default=2, ge=1, le=64, description="Worker processes on the one port.")
     tls_certificate: FilePath = Field(description="The hub's certificate, with its chain, in PEM.")
     tls_key: FilePath = Field(description="Private key of the hub's certificate, in PEM.")
-    client_ca: FilePath = Field(description="CA of the nodes' certificates, in PEM.")
+    client_ca: FilePath = Field(description="CA of the nodes' certificates, in PEM; both, while one replaces another.")
+    ca_certificate: FilePath | None = Field(
+        default=None,
+        description="Certificate of the built-in CA that signs for nodes, as `nsor-hub pki init-ca` makes it.",
+    )
+    ca_key: FilePath | None = Field(default=None, description="Its private key, encrypted.")
+    ca_password: SecretStr = Field(default=SecretStr(""), description="Password of that key.")
+    csr_outbox: DirectoryPath | None = Field(
+        default=None, description="Instead of a built-in CA: folder of requests for an external CA, NAME.csr."
+    )
+    csr_inbox: DirectoryPath | None = Field(
+        default=None, description="Folder into which that CA puts its answers, NAME.pem."
+    )
+    csr_wait: float = Field(
+        default=5, ge=0, le=60, description="Seconds that a call waits for the external CA before it says: retry."
+    )
     keyring: FilePath = Field(description="File of the keys for personal data, as `nsor-hub keyring` makes it.")
     trust_domain: str = Field(default="nsor.internal", description="SPIFFE trust domain of the federation.")
     freshness_bound: float = Field(
@@ -51,13 +71,24 @@ class HubSettings(BaseSettings):
             raise ValueError("must begin with postgresql://")
         return dsn
 
-    @field_validator("listen")
+    @field_validator("listen", "enrol_listen")
     @classmethod
-    def _is_address(cls, listen: str) -> str:
+    def _is_address(cls, listen: str, field: ValidationInfo) -> str:
+        if not listen and field.field_name == "enrol_listen":
+            return listen
         host, _, port = listen.rpartition(":")
         if not host or not port.isdecimal() or int(port) > 65535:
             raise ValueError("must be HOST:PORT")
         return listen
+
+    @model_validator(mode="after")
+    def _signer_is_whole(self) -> Self:
+        built_in, external = (self.ca_certificate, self.ca_key), (self.csr_outbox, self.csr_inbox)
+        if all(built_in) != any(built_in) or all(external) != any(external) or (all(built_in) and all(external)):
+            raise ValueError("set ca_certificate and ca_key, or csr_outbox and csr_inbox, or none of them")
+        if self.enrol_listen and not (all(built_in) or all(external)):
+            raise ValueError("enrol_listen needs a CA that signs: ca_certificate or csr_outbox")
+        return self
 
     @classmethod
     def load(cls, file: Path | None) -> "HubSettings":

@@ -31,7 +31,7 @@ _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
 _NODE_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 IdentityCause = Literal["no_uri", "several_uris", "foreign_trust_domain", "not_a_node", "not_a_leaf"]
-CsrCause = Literal["unsupported_key", "bad_signature"]
+CsrCause = Literal["malformed", "unsupported_key", "bad_signature"]
 
 
 class IdentityError(Exception):
@@ -50,7 +50,8 @@ class CsrError(Exception):
     """A request for a certificate is refused.
 
     Attributes:
-        cause: "unsupported_key" (not ECDSA P-256), or "bad_signature": who asks does not hold the key.
+        cause: "malformed" (not PEM), "unsupported_key" (not ECDSA P-256), or "bad_signature": who asks does not hold
+            the key.
     """
 
     def __init__(self, cause: CsrCause) -> None:
@@ -105,6 +106,42 @@ def peer_node_id(certificate: x509.Certificate, trust_domain: str) -> str:
     if kind != "node" or not _NODE_ID.fullmatch(node_id):
         raise IdentityError("not_a_node")
     return node_id
+
+
+def read_csr(pem: bytes) -> x509.CertificateSigningRequest:
+    """A request for a certificate that may be signed.
+
+    Raises:
+        CsrError: it may not.
+    """
+    try:
+        csr = x509.load_pem_x509_csr(pem)
+    except ValueError:
+        raise CsrError("malformed") from None
+    requested_key(csr)
+    return csr
+
+
+def requested_key(csr: x509.CertificateSigningRequest) -> ec.EllipticCurvePublicKey:
+    """The key that a certificate is asked for.
+
+    Raises:
+        CsrError: the key is not ECDSA P-256, or the request is not signed with it.
+    """
+    try:
+        key, signed = csr.public_key(), csr.is_signature_valid
+    except (UnsupportedAlgorithm, ValueError):
+        raise CsrError("unsupported_key") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise CsrError("unsupported_key")
+    if not signed:
+        raise CsrError("bad_signature")
+    return key
+
+
+def is_node_id(text: str) -> bool:
+    """Whether a text can be the id of a node."""
+    return _NODE_ID.fullmatch(text) is not None
 
 
 def _may_sign(extensions: x509.Extensions) -> bool:
@@ -185,15 +222,7 @@ class CertificateAuthority:
             CsrError: the key is not ECDSA P-256, or the request is not signed with it.
             ValueError: as of `node_spiffe_id`.
         """
-        try:
-            key, signed = csr.public_key(), csr.is_signature_valid
-        except (UnsupportedAlgorithm, ValueError):
-            raise CsrError("unsupported_key") from None
-        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-            raise CsrError("unsupported_key")
-        if not signed:
-            raise CsrError("bad_signature")
-        return self._sign_node(key, trust_domain, node_id, now, lifetime)
+        return self._sign_node(requested_key(csr), trust_domain, node_id, now, lifetime)
 
     def issue_node(
         self, trust_domain: str, node_id: str, *, now: datetime, lifetime: timedelta = NODE_LIFETIME

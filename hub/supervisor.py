@@ -40,12 +40,12 @@ class Supervisor:
     """Runs the hub until SIGTERM or SIGINT.
 
     Attributes:
-        on_ready: is called once with HOST:PORT, when every worker serves.
+        on_ready: is called once with HOST:PORT and that for enrolment, which may be empty, when every worker serves.
         on_tick: is called several times a second, to look after what else must stay alive.
     """
 
     settings: HubSettings
-    on_ready: Callable[[str], None] = lambda target: None
+    on_ready: Callable[[str, str], None] = lambda target, enrol_target: None
     on_tick: Callable[[], None] = lambda: None
     _context: SpawnContext = field(default_factory=lambda: multiprocessing.get_context("spawn"))
     _stopping: bool = False
@@ -58,26 +58,26 @@ class Supervisor:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        with _reserved(self.settings.listen) as address:
+        with _reserved(self.settings.listen) as address, _reserved(self.settings.enrol_listen) as enrol_address:
             slots = [_Slot() for _ in range(self.settings.workers)]
             try:
-                self._keep_alive(slots, address)
+                self._keep_alive(slots, address, enrol_address)
             finally:
                 _end([slot.process for slot in slots if slot.process])
 
-    def _keep_alive(self, slots: list[_Slot], address: str) -> None:
+    def _keep_alive(self, slots: list[_Slot], *addresses: str) -> None:
         announced = False
         while not self._stopping:
             for slot in slots:
-                self._fill(slot, address)
+                self._fill(slot, *addresses)
             if not announced and all(slot.ready and slot.ready.is_set() for slot in slots):
                 announced = True
-                self.on_ready(address)
+                self.on_ready(*addresses)
             self.on_tick()
             sentinels = [slot.process.sentinel for slot in slots if slot.process]
             multiprocessing.connection.wait(sentinels, _POLL_SECONDS)
 
-    def _fill(self, slot: _Slot, address: str) -> None:
+    def _fill(self, slot: _Slot, *addresses: str) -> None:
         now = time.monotonic()
         if slot.process and not slot.process.is_alive():
             steady = now - slot.started_at > _STEADY_SECONDS
@@ -88,7 +88,7 @@ class Supervisor:
         if slot.process is None and now >= slot.not_before and not self._stopping:
             slot.ready = self._context.Event()
             slot.process = self._context.Process(
-                target=run_worker, args=(self.settings, address, slot.ready.set), name="nsor-hub-worker"
+                target=run_worker, args=(self.settings, *addresses, slot.ready.set), name="nsor-hub-worker"
             )
             slot.process.start()
             slot.started_at = now
@@ -99,7 +99,13 @@ class Supervisor:
 
 @contextmanager
 def _reserved(listen: str) -> Generator[str]:
-    """Holds a port for the workers, which share it by SO_REUSEPORT; 0 becomes the port that was free."""
+    """Holds a port for the workers, which share it by SO_REUSEPORT; 0 becomes the port that was free.
+
+    Holds nothing, and gives an empty address, for an empty one.
+    """
+    if not listen:
+        yield ""
+        return
     host, _, port = listen.rpartition(":")
     family, kind, protocol, _, address = socket.getaddrinfo(
         host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -56,7 +56,7 @@ class DevEnvironment:
         """Where each node's credentials are."""
         return self._folder / "nodes"
 
-    def start(self, listen: str, workers: int) -> HubSettings:
+    def start(self, listen: str, enrol_listen: str, workers: int) -> HubSettings:
         """Starts the database, brings everything up to date, and gives the settings to run the hub with."""
         self.postgres.start()
         dsn = self.postgres.dsn()
@@ -74,10 +74,13 @@ class DevEnvironment:
         return HubSettings(
             dsn=SecretStr(dsn),
             listen=listen,
+            enrol_listen=enrol_listen,
             workers=workers,
             tls_certificate=hub_dir / "cert.pem",
             tls_key=hub_dir / "key.pem",
             client_ca=hub_dir / "ca.pem",
+            ca_certificate=self._folder / "ca" / "cert.pem",
+            ca_key=self._folder / "ca" / "key.pem",
             keyring=keyring_file,
             trust_domain=TRUST_DOMAIN,
         )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 
 class Role(StrEnum):
@@ -39,6 +40,7 @@ class Node:
         id: for example "punjab-police"; stable, and part of the node's SPIFFE id.
         jurisdiction: province or territory as the gazetteer spells it; empty for national bodies.
         certificate_expires_at: end of the newest certificate; None before the first.
+        state_reason: why it has its state, in the words of who changed it; empty if nobody did.
     """
 
     id: str
@@ -48,11 +50,60 @@ class Node:
     state: NodeState
     created_at: datetime
     certificate_expires_at: datetime | None = None
+    state_reason: str = ""
 
     @property
     def name(self) -> str:
         """Resource name, for example "nodes/punjab-police"."""
         return f"nodes/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeChange:
+    """What was done to a node, for which request of whom.
+
+    Attributes:
+        actor: id of the node that asked.
+        digest: SHA-256 over the method and the request.
+        state: what the node became; None where its state did not change, as when it is created.
+    """
+
+    actor: str
+    request_id: UUID
+    digest: bytes
+    node_id: str
+    state: NodeState | None
+    reason: str
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate of a node.
+
+    Attributes:
+        pem: the certificate, followed by intermediate ones where there are any.
+    """
+
+    pem: str
+    serial: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """A token by which a node enrols once, and what became of it.
+
+    Attributes:
+        expires_at: end of the token.
+        csr_hash: SHA-256 of the CSR that the token was first sent with; None before.
+        certificate: what the CA made of that, in PEM; empty before.
+    """
+
+    node: Node
+    expires_at: datetime
+    csr_hash: bytes | None
+    certificate: str
 
 
 class Purpose(StrEnum):

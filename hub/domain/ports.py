@@ -9,7 +9,7 @@ from uuid import UUID
 
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
-from hub.domain.node import Node
+from hub.domain.node import Enrolment, Node, NodeChange
 from hub.domain.notice import Notice
 from hub.domain.offender import Offender
 from hub.domain.revision import Revision
@@ -102,8 +102,32 @@ class Transaction(Protocol):
         """Writes a new node."""
         ...
 
+    async def lock_nodes(self, ids: Collection[str]) -> Mapping[str, Node]:
+        """These nodes, as far as they exist; others cannot change them until the transaction ends."""
+        ...
+
+    async def past_node_change(self, actor: str, request_id: UUID) -> NodeChange | None:
+        """What was done to a node for this request before."""
+        ...
+
+    async def insert_node_change(self, change: NodeChange) -> None:
+        """Keeps what was done to a node, and gives the node the state that it names."""
+        ...
+
+    async def replace_enrolment(self, node_id: str, token_hash: bytes, expires_at: datetime) -> None:
+        """Writes a token of a node, and forgets those of its tokens that brought no certificate."""
+        ...
+
+    async def lock_enrolment(self, token_hash: bytes) -> Enrolment | None:
+        """A token; others cannot change it until the transaction ends."""
+        ...
+
+    async def update_enrolment(self, token_hash: bytes, csr_hash: bytes, certificate: str) -> None:
+        """Binds a token to a CSR, and to the certificate in PEM once there is one."""
+        ...
+
     async def insert_certificate(self, node_id: str, serial: int, expires_at: datetime) -> None:
-        """Enrols a certificate of a node, by its serial number."""
+        """Enrols a certificate of a node, by its serial number; of more than 16 the oldest is out."""
         ...
 
     async def nodes_by_serial(self) -> Mapping[int, Node]:

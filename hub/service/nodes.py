@@ -1,5 +1,6 @@
 """The nodes of the federation: enrolling them, and knowing them at each call."""
 
+import asyncio
 import time
 from datetime import datetime
 
@@ -32,6 +33,7 @@ class NodeDirectory:
         self._bound = bound
         self._node_of_serial: dict[int, Node] = {}
         self._refreshed_at = float("-inf")
+        self._catching_up = asyncio.Lock()
 
     async def refresh(self) -> None:
         """Reads them anew.
@@ -43,6 +45,17 @@ class NodeDirectory:
         async with self._database.transaction() as tx:
             self._node_of_serial = dict(await tx.nodes_by_serial())
         self._refreshed_at = asked_at
+
+    async def catch_up(self) -> None:
+        """Reads them anew, once for all who ask meanwhile: for a certificate that was enrolled just now.
+
+        Raises:
+            Refused: DATABASE_UNAVAILABLE.
+        """
+        asked_at = time.monotonic()
+        async with self._catching_up:
+            if self._refreshed_at < asked_at:
+                await self.refresh()
 
     @property
     def fresh(self) -> bool:

@@ -59,6 +59,33 @@ node_certificate = Table(
     Column("serial", Numeric(49, 0), primary_key=True),
     Column("node_id", Text, ForeignKey("node.id"), nullable=False, index=True),
     _time("expires_at"),
+    _time("enrolled_at", server_default=text("clock_timestamp()")),
+)
+
+# A token by which a node enrols, once; the token itself is not kept.
+enrolment = Table(
+    "enrolment",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("node_id", Text, ForeignKey("node.id"), nullable=False, index=True),
+    Column("csr_hash", LargeBinary),
+    Column("certificate", Text, nullable=False),
+    _time("expires_at"),
+)
+
+# What was done to nodes: its rows make retries recognisable, and say why a node has its state. The actor can be the
+# operator of the hub, who is no node.
+node_change = Table(
+    "node_change",
+    metadata,
+    Column("actor", Text, primary_key=True),
+    Column("request_id", Uuid, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("node_id", Text, ForeignKey("node.id"), nullable=False),
+    Column("state", Text),
+    Column("reason", Text, nullable=False),
+    _time("changed_at"),
+    Index(None, "node_id", "changed_at"),
 )
 
 offender = Table(

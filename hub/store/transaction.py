@@ -5,13 +5,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, func, insert, select, tuple_, update
+from sqlalchemy import Select, bindparam, delete, func, insert, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
-from hub.domain.node import Node, NodeState, Role
+from hub.domain.node import Enrolment, Node, NodeChange, NodeState, Role
 from hub.domain.notice import Notice
 from hub.domain.offender import Offender
 from hub.domain.ports import PastRequest, Write
@@ -19,9 +19,11 @@ from hub.domain.revision import Revision
 from hub.store import bodies
 from hub.store.tables import (
     audit_entry,
+    enrolment,
     feed_head,
     node,
     node_certificate,
+    node_change,
     notice,
     offender,
     offender_revision,
@@ -31,6 +33,9 @@ from hub.store.tables import (
 from hub.store.vault import Vault
 
 _CURRENT = (offender.c.id == offender_revision.c.offender_id) & (offender.c.version == offender_revision.c.version)
+
+CERTIFICATES_OF_A_NODE = 16
+"""Enough for renewals, few enough to stay in every worker's memory."""
 
 _EPOCH = select(feed_head.c.epoch).scalar_subquery().label("epoch")
 
@@ -107,10 +112,17 @@ def open_notice_row(vault: Vault, row: Any) -> Notice:
 
 
 def select_nodes() -> Select[*tuple[Any, ...]]:
-    """Nodes with the end of their newest certificate."""
+    """Nodes with the end of their newest certificate, and why they have their state."""
     certificate = node_certificate.alias()
     newest = select(func.max(certificate.c.expires_at)).where(certificate.c.node_id == node.c.id).scalar_subquery()
-    return select(node, newest.label("certificate_expires_at"))
+    reason = (
+        select(node_change.c.reason)
+        .where(node_change.c.node_id == node.c.id, node_change.c.state.is_not(None))
+        .order_by(node_change.c.changed_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return select(node, newest.label("certificate_expires_at"), reason.label("state_reason"))
 
 
 def node_of(row: Any) -> Node:
@@ -123,6 +135,7 @@ def node_of(row: Any) -> Node:
         state=NodeState(row.state),
         created_at=row.created_at,
         certificate_expires_at=row.certificate_expires_at,
+        state_reason=row.state_reason or "",
     )
 
 
@@ -260,10 +273,64 @@ class StoreTransaction:
             )
         )
 
-    async def insert_certificate(self, node_id: str, serial: int, expires_at: datetime) -> None:
+    async def lock_nodes(self, ids: Collection[str]) -> Mapping[str, Node]:
+        # In one order, so that two who throw each other out cannot wait for each other in a ring. The lock lets others
+        # refer to the nodes meanwhile, as every write of a record does.
+        lock = select(node.c.id).where(node.c.id.in_(ids)).order_by(node.c.id).with_for_update(key_share=True)
+        await self._connection.execute(lock)
+        rows = await self._connection.execute(select_nodes().where(node.c.id.in_(ids)))
+        return {row.id: node_of(row) for row in rows}
+
+    async def past_node_change(self, actor: str, request_id: UUID) -> NodeChange | None:
+        query = select(node_change).where(node_change.c.actor == actor, node_change.c.request_id == request_id)
+        row = (await self._connection.execute(query)).one_or_none()
+        if row is None:
+            return None
+        state = NodeState(row.state) if row.state else None
+        return NodeChange(row.actor, row.request_id, row.digest, row.node_id, state, row.reason, row.changed_at)
+
+    async def insert_node_change(self, change: NodeChange) -> None:
         await self._connection.execute(
-            insert(node_certificate).values(node_id=node_id, serial=serial, expires_at=expires_at)
+            insert(node_change).values(
+                actor=change.actor,
+                request_id=change.request_id,
+                digest=change.digest,
+                node_id=change.node_id,
+                state=change.state,
+                reason=change.reason,
+                changed_at=change.changed_at,
+            )
         )
+        if change.state:
+            await self._connection.execute(update(node).where(node.c.id == change.node_id).values(state=change.state))
+
+    async def replace_enrolment(self, node_id: str, token_hash: bytes, expires_at: datetime) -> None:
+        unused = delete(enrolment).where(enrolment.c.node_id == node_id, enrolment.c.certificate == "")
+        await self._connection.execute(unused)
+        await self._connection.execute(
+            insert(enrolment).values(token_hash=token_hash, node_id=node_id, certificate="", expires_at=expires_at)
+        )
+
+    async def lock_enrolment(self, token_hash: bytes) -> Enrolment | None:
+        query = select(enrolment).where(enrolment.c.token_hash == token_hash).with_for_update()
+        row = (await self._connection.execute(query)).one_or_none()
+        found = await self.node(row.node_id) if row else None
+        return Enrolment(found, row.expires_at, row.csr_hash, row.certificate) if row and found else None
+
+    async def update_enrolment(self, token_hash: bytes, csr_hash: bytes, certificate: str) -> None:
+        statement = update(enrolment).where(enrolment.c.token_hash == token_hash)
+        await self._connection.execute(statement.values(csr_hash=csr_hash, certificate=certificate))
+
+    async def insert_certificate(self, node_id: str, serial: int, expires_at: datetime) -> None:
+        # The same one can come twice, from a CA that is asked by files.
+        statement = pg_insert(node_certificate).on_conflict_do_nothing(index_elements=[node_certificate.c.serial])
+        await self._connection.execute(statement.values(node_id=node_id, serial=serial, expires_at=expires_at))
+        of_node = node_certificate.c.node_id == node_id
+        newest = select(node_certificate.c.serial).where(of_node).order_by(node_certificate.c.enrolled_at.desc())
+        surplus = delete(node_certificate).where(
+            of_node, node_certificate.c.serial.not_in(newest.limit(CERTIFICATES_OF_A_NODE))
+        )
+        await self._connection.execute(surplus)
 
     async def nodes_by_serial(self) -> Mapping[int, Node]:
         query = select_nodes().add_columns(node_certificate.c.serial).join(node_certificate)

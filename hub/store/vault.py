@@ -84,6 +84,10 @@ class Vault:
         """The blind index of a number: 32 octets, the same each time, telling nothing without the key."""
         return hmac.digest(self._index_key, cnic.digits.encode(), hashlib.sha256)
 
+    def token(self, request: str) -> bytes:
+        """The secret for a request: 32 octets, the same each time, so a retry gets it again and nobody keeps it."""
+        return hmac.digest(self._index_key, f"token|{request}".encode(), hashlib.sha256)
+
     def new_key(self, place: str) -> RecordKey:
         """A fresh key for a record.
 

@@ -34,11 +34,13 @@ class MethodPolicy:
     Attributes:
         name: full name, for example "nsor.registry.v1.RegistryService/GetOffender".
         has_officer: whether the request has a field `officer`.
+        enrolment: it is served on the enrolment port, to callers without a certificate, and nowhere else.
         owner_only: the use case itself asks for the owner, since only it has the record at hand.
     """
 
     name: str
     roles: frozenset[Role]
+    enrolment: bool
     owner_only: bool
     officer_required: bool
     has_officer: bool
@@ -53,18 +55,19 @@ def method_policies(services: Iterable[ServiceDescriptor] = SERVICES) -> Mapping
     """The policy of every method, by full name.
 
     Raises:
-        ContractError: a method has no access option, or one without roles: the hub must not start.
+        ContractError: a method has no access option, or one that lets nobody call: the hub must not start.
     """
     policies: dict[str, MethodPolicy] = {}
     for service in services:
         for method in service.methods:
             name = f"{service.full_name}/{method.name}"
             access = method.GetOptions().Extensions[access_pb2.access]
-            if not access.roles:
-                raise ContractError(f"{name} has no access option with roles")
+            if bool(access.roles) == access.enrolment:
+                raise ContractError(f"{name} has no access option with either roles or enrolment")
             policies[name] = MethodPolicy(
                 name=name,
                 roles=frozenset(Role[access_pb2.Role.Name(r).removeprefix("ROLE_")] for r in access.roles),
+                enrolment=access.enrolment,
                 owner_only=access.owner_only,
                 officer_required=access.officer_required,
                 has_officer="officer" in method.input_type.fields_by_name,

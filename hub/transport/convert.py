@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
 from enum import StrEnum
 from functools import cache, lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 from uuid import UUID
 
 import pycountry
@@ -24,7 +24,7 @@ from hub.domain.districts import find_district
 from hub.domain.errors import Violation, invalid
 from hub.domain.feed import Event, IndexedOffender
 from hub.domain.lookup import Answer
-from hub.domain.node import Node, Officer, Purpose
+from hub.domain.node import Node, Officer, Purpose, Role
 from hub.domain.notice import AddressChange, NameChange, Notice, NoticeFacts, Travel, TravelScope
 from hub.domain.offender import (
     Conviction,
@@ -401,6 +401,43 @@ def event_message(event: Event, revision: str) -> federation_service_pb2.Event:
     return federation_service_pb2.Event(revision=revision, commit_time=timestamp(event.committed_at), changes=changes)
 
 
+class NodeFacts(TypedDict):
+    """What NPB states about a node."""
+
+    display_name: str
+    role: Role
+    jurisdiction: str
+
+
+def node_facts(message: node_pb2.Node) -> NodeFacts:
+    """What a caller states about a new node.
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
+    with _reading() as read:
+        return NodeFacts(
+            display_name=read.text("node.display_name", message.display_name),
+            role=_member(Role, access_pb2.Role, message.role),
+            jurisdiction=message.jurisdiction,
+        )
+
+
+def node_id(name: str) -> str:
+    """The id in a resource name "nodes/{node}", whose form the contract has checked."""
+    return name.removeprefix("nodes/")
+
+
+def node_reason(text: str) -> str:
+    """Why a node's state is changed.
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
+    with _reading() as read:
+        return read.text("reason", text)
+
+
 def node_message(node: Node) -> node_pb2.Node:
     """A node as a message."""
     message = node_pb2.Node(
@@ -410,6 +447,7 @@ def node_message(node: Node) -> node_pb2.Node:
         jurisdiction=node.jurisdiction,
         state=_value(node_pb2.NodeState, node.state),
         create_time=timestamp(node.created_at),
+        state_reason=node.state_reason,
     )
     if node.certificate_expires_at:
         message.certificate_expire_time.CopyFrom(timestamp(node.certificate_expires_at))

@@ -1,23 +1,33 @@
 """`nsor.federation.v1.FederationService` over gRPC."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from hub.domain.node import NodeState
 from hub.domain.revision import Revision
 from hub.service.federation import Federation
+from hub.service.membership import Membership
 from hub.transport import convert
 from hub.transport.paging import last_item, page_size, page_token
 from hub.transport.pipeline import current_caller
+from hub.transport.registry import request_key
 from nsor.federation.v1 import federation_service_pb2 as pb
+from nsor.federation.v1 import node_pb2
 from nsor.federation.v1.federation_service_pb2_grpc import FederationServiceServicer
 
 
 class FederationServicer(FederationServiceServicer):
-    """Calls the use cases and converts their answers."""
+    """Calls the use cases and converts their answers.
 
-    def __init__(self, federation: Federation) -> None:
+    Args:
+        ca_certificates: gives the CAs of the federation, in PEM.
+    """
+
+    def __init__(self, federation: Federation, membership: Membership, ca_certificates: Callable[[], str]) -> None:
         self._federation = federation
+        self._membership = membership
+        self._ca_certificates = ca_certificates
 
     async def WatchChanges(
         self, request: pb.WatchChangesRequest, context: Any
@@ -88,3 +98,54 @@ class FederationServicer(FederationServiceServicer):
             nodes=[convert.node_message(node) for node in nodes],
             next_page_token=page_token(caller.node.id, request, last.id) if last else "",
         )
+
+    async def CreateNode(self, request: pb.CreateNodeRequest, context: Any) -> pb.CreateNodeResponse:
+        token = await self._membership.create(
+            current_caller(), request_key(request), id=request.node_id, **convert.node_facts(request.node)
+        )
+        return pb.CreateNodeResponse(
+            node=convert.node_message(token.node),
+            enrolment_token=token.text,
+            token_expire_time=convert.timestamp(token.expires_at),
+        )
+
+    async def CreateEnrolmentToken(
+        self, request: pb.CreateEnrolmentTokenRequest, context: Any
+    ) -> pb.CreateEnrolmentTokenResponse:
+        node_id = convert.node_id(request.name)
+        token = await self._membership.create_token(current_caller(), request_key(request), node_id)
+        return pb.CreateEnrolmentTokenResponse(
+            enrolment_token=token.text, token_expire_time=convert.timestamp(token.expires_at)
+        )
+
+    async def EnrolNode(self, request: pb.EnrolNodeRequest, context: Any) -> pb.EnrolNodeResponse:
+        granted = await self._membership.enrol(request.enrolment_token, request.csr.encode())
+        return pb.EnrolNodeResponse(
+            certificate=granted.certificate,
+            ca_certificates=self._ca_certificates(),
+            node=convert.node_message(granted.node),
+        )
+
+    async def RenewCertificate(self, request: pb.RenewCertificateRequest, context: Any) -> pb.RenewCertificateResponse:
+        granted = await self._membership.renew(current_caller(), request.csr.encode())
+        return pb.RenewCertificateResponse(
+            certificate=granted.certificate,
+            ca_certificates=self._ca_certificates(),
+            node=convert.node_message(granted.node),
+        )
+
+    async def SuspendNode(self, request: pb.SuspendNodeRequest, context: Any) -> pb.SuspendNodeResponse:
+        return pb.SuspendNodeResponse(node=await self._set_state(request, NodeState.SUSPENDED))
+
+    async def ResumeNode(self, request: pb.ResumeNodeRequest, context: Any) -> pb.ResumeNodeResponse:
+        return pb.ResumeNodeResponse(node=await self._set_state(request, NodeState.ACTIVE))
+
+    async def RevokeNode(self, request: pb.RevokeNodeRequest, context: Any) -> pb.RevokeNodeResponse:
+        return pb.RevokeNodeResponse(node=await self._set_state(request, NodeState.REVOKED))
+
+    async def _set_state(
+        self, request: pb.SuspendNodeRequest | pb.ResumeNodeRequest | pb.RevokeNodeRequest, state: NodeState
+    ) -> node_pb2.Node:
+        node_id, reason = convert.node_id(request.name), convert.node_reason(request.reason)
+        node = await self._membership.set_state(current_caller(), request_key(request), node_id, state, reason)
+        return convert.node_message(node)

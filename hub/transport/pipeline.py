@@ -1,5 +1,6 @@
 """What happens to every call, in this order: trace, identity, access, rules, use case, and errors on the way back."""
 
+import asyncio
 import logging
 import secrets
 import time
@@ -31,6 +32,8 @@ _duration = metrics.get_meter("nsor.hub").create_histogram(
     "rpc.server.call.duration", "s", "Time from the arrival of a call to its end, by method and status."
 )
 _caller: ContextVar[Caller] = ContextVar("caller")
+# Nodes are read twice a second; so whoever is thrown out is out within one.
+_RECHECK_SECONDS = 0.2
 _DENIALS = {Reason.ROLE_NOT_ALLOWED, Reason.NOT_OWNER, Reason.PURPOSE_NOT_ALLOWED}
 
 
@@ -45,6 +48,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
     Args:
         policies: of `hub.transport.contract.method_policies`.
         open_services: names of services that any holder of a certificate of our CA may call, such as health.
+        gate: of the enrolment port, where callers have no certificate: only methods for them are served there, and
+            each call passes the gate instead of the checks of identity and role. None on the normal port.
     """
 
     def __init__(
@@ -53,13 +58,15 @@ class Pipeline(grpc.aio.ServerInterceptor):
         identifier: Identifier,
         audit: AuditLog,
         clock: Callable[[], datetime],
-        open_services: frozenset[str],
+        open_services: frozenset[str] = frozenset(),
+        gate: Callable[[], None] | None = None,
     ) -> None:
         self._policies = policies
         self._identifier = identifier
         self._audit = audit
         self._clock = clock
         self._open_services = open_services
+        self._gate = gate
         self._wrapped: dict[str, Any] = {}
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
@@ -68,6 +75,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or name.partition("/")[0] in self._open_services:
             return handler
+        if self._gate and not self._policies[name].enrolment:
+            return None  # is not there
         if name not in self._wrapped:
             self._wrapped[name] = self._wrap(self._policies[name], handler)
         return self._wrapped[name]
@@ -82,13 +91,13 @@ class Pipeline(grpc.aio.ServerInterceptor):
 
         async def server_stream(request: Any, context: Any) -> AsyncIterator[Any]:
             async with self._admit(policy, context, request):
-                async for response in self._rightful(handler.unary_stream(request, context), context):
+                async for response in self._while_admitted(handler.unary_stream(request, context), context):
                     yield response
 
         async def both_streams(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
             async with self._admit(policy, context, None):
-                readable = self._rightful(requests, context)
-                async for response in self._rightful(handler.stream_stream(readable, context), context):
+                requests = self._rightful(requests, context)
+                async for response in self._while_admitted(handler.stream_stream(requests, context), context):
                     yield response
 
         if handler.unary_unary:
@@ -99,8 +108,28 @@ class Pipeline(grpc.aio.ServerInterceptor):
             make, behaviour = grpc.stream_stream_rpc_method_handler, both_streams
         return make(behaviour, deserialize, handler.response_serializer)
 
+    async def _while_admitted(self, responses: AsyncGenerator[Any], context: Any) -> AsyncGenerator[Any]:
+        """Responses of a stream, which must not outlive its caller's right to it: asked for again and again."""
+        pending: asyncio.Task[Any] | None = None
+        try:
+            while True:
+                pending = asyncio.create_task(_next(responses))
+                while not (await asyncio.wait({pending}, timeout=_RECHECK_SECONDS))[0]:
+                    self._identifier.identify(context.auth_context())
+                try:
+                    response = pending.result()
+                except StopAsyncIteration:
+                    return
+                self._identifier.identify(context.auth_context())
+                yield response
+        finally:
+            if pending:
+                pending.cancel()
+                await asyncio.wait({pending})
+            await responses.aclose()
+
     async def _rightful(self, messages: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-        """The messages of a stream, in either direction, while its caller has a right to it."""
+        """The messages that a caller sends on a stream, while it has a right to it."""
         async for message in messages:
             self._identifier.identify(context.auth_context())
             if isinstance(message, Refused):
@@ -143,7 +172,11 @@ class Pipeline(grpc.aio.ServerInterceptor):
         """Identity, access, rules: sets the caller or raises."""
         if isinstance(request, Refused):
             raise request
-        node = self._identifier.identify(context.auth_context())
+        if self._gate:
+            self._gate()
+            validate(request)
+            return
+        node = await self._identifier.admit(context.auth_context())
         caller = Caller(node, policy.name)
         _caller.set(caller)
         if node.role not in policy.roles:
@@ -175,3 +208,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
             except Refused as unaudited:
                 log.error("a denial in %s was not logged: %s", policy.name, unaudited.reason)
         return error
+
+
+async def _next(responses: AsyncIterator[Any]) -> Any:
+    return await anext(responses)

@@ -1,15 +1,19 @@
 """The gRPC server of one worker process."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from grpc_reflection.v1alpha import reflection
 
 from hub.service.federation import Federation
 from hub.service.lookup import Lookup
+from hub.service.membership import Membership
 from hub.service.monitoring import Monitoring
 from hub.service.registry import Registry
 from hub.transport import health
@@ -27,6 +31,8 @@ from nsor.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServic
 # Health says nothing of the register, and load balancers ask it with any certificate of our CA.
 OPEN_SERVICES = frozenset({health.SERVICE_NAME})
 
+log = logging.getLogger(__name__)
+
 _OPTIONS: list[tuple[str, int]] = [
     ("grpc.so_reuseport", 1),
     # Without a limit, thousands of half-open streams of one caller starve the others.
@@ -43,6 +49,18 @@ _OPTIONS: list[tuple[str, int]] = [
     ("grpc.keepalive_permit_without_calls", 1),
 ]
 
+# Whoever finds the enrolment port may knock there, so it is narrow.
+_ENROLMENT_OPTIONS: list[tuple[str, int]] = [
+    ("grpc.so_reuseport", 1),
+    ("grpc.max_concurrent_streams", 4),
+    ("grpc.server_handshake_timeout_ms", 10 * 1000),
+    ("grpc.max_connection_age_ms", 60 * 1000),
+    ("grpc.max_connection_age_grace_ms", 30 * 1000),
+    ("grpc.max_receive_message_length", 64 * 1024),
+    ("grpc.max_metadata_size", 8 * 1024),
+]
+_ENROLMENTS_AT_ONCE = 16
+
 
 @dataclass(frozen=True, slots=True)
 class UseCases:
@@ -51,24 +69,69 @@ class UseCases:
     registry: Registry
     lookup: Lookup
     federation: Federation
+    membership: Membership
     monitoring: Monitoring
 
 
-@dataclass(frozen=True, slots=True)
 class Tls:
-    """Files, in PEM, of the hub's own certificate and of the CA that its callers' certificates come from."""
+    """The hub's own certificate and the CAs that its callers' certificates come from, as files in PEM.
 
-    certificate: Path
-    key: Path
-    client_ca: Path
+    When the files change, lines that open afterwards are served with what they hold then. Files that do not fit
+    together, as while they are being replaced one by one, change nothing.
+    """
 
-    def credentials(self) -> grpc.ServerCredentials:
-        """Credentials that let nobody in without a certificate of the CA."""
-        return grpc.ssl_server_credentials(
-            [(self.key.read_bytes(), self.certificate.read_bytes())],
-            root_certificates=self.client_ca.read_bytes(),
-            require_client_auth=True,
+    def __init__(self, certificate: Path, key: Path, client_ca: Path) -> None:
+        self._certificate = certificate
+        self._key = key
+        self._client_ca = client_ca
+
+    def ca_certificates(self) -> str:
+        """The CAs of the federation, in PEM."""
+        return self._client_ca.read_text()
+
+    def credentials(self, *, of_callers: bool = True) -> grpc.ServerCredentials:
+        """Credentials of a port.
+
+        Args:
+            of_callers: whether nobody is let in without a certificate of the CAs.
+
+        Raises:
+            OSError, ValueError: the files cannot be used.
+        """
+        served = self._stamp()
+
+        def changed() -> grpc.ServerCertificateConfiguration | None:
+            """The new configuration, if there is one. gRPC asks at every new line, on a thread of its own."""
+            nonlocal served
+            try:
+                stamp = self._stamp()
+                if stamp == served:
+                    return None
+                configuration = self._configuration()
+            except (OSError, ValueError, TypeError) as error:
+                log.warning("the hub's certificate is not replaced: %s", error)
+                return None
+            served = stamp
+            log.info("the hub's certificate or its CAs were replaced")
+            return configuration
+
+        return grpc.dynamic_ssl_server_credentials(
+            self._configuration(),
+            changed,  # pyright: ignore[reportArgumentType] - None means no change, see its docstring
+            require_client_authentication=of_callers,
         )
+
+    def _configuration(self) -> grpc.ServerCertificateConfiguration:
+        certificate, key, client_ca = (f.read_bytes() for f in (self._certificate, self._key, self._client_ca))
+        public = serialization.load_pem_private_key(key, None).public_key()
+        if x509.load_pem_x509_certificate(certificate).public_key() != public:
+            raise ValueError("the certificate is of another key")
+        x509.load_pem_x509_certificates(client_ca)
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], client_ca)
+
+    def _stamp(self) -> tuple[tuple[int, int, int], ...]:
+        stats = (file.stat() for file in (self._certificate, self._key, self._client_ca))
+        return tuple((stat.st_mtime_ns, stat.st_ino, stat.st_size) for stat in stats)
 
 
 def build_server(
@@ -89,11 +152,32 @@ def build_server(
     server = grpc.aio.server(interceptors=[pipeline], options=_OPTIONS)
     add_RegistryServiceServicer_to_server(RegistryServicer(use_cases.registry, clock), server)
     add_LookupServiceServicer_to_server(LookupServicer(use_cases.lookup), server)
-    add_FederationServiceServicer_to_server(FederationServicer(use_cases.federation), server)
+    add_FederationServiceServicer_to_server(
+        FederationServicer(use_cases.federation, use_cases.membership, tls.ca_certificates), server
+    )
     add_MonitoringServiceServicer_to_server(MonitoringServicer(use_cases.monitoring, clock), server)
     own_health.add_to(server)
     if with_reflection:
         names = [service.full_name for service in SERVICES]
         reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     server.add_secure_port(address, tls.credentials())
+    return server
+
+
+def build_enrolment_server(
+    address: str, tls: Tls, pipeline: Pipeline, federation: Federation, membership: Membership
+) -> grpc.aio.Server:
+    """A server for callers that have no certificate yet, bound to an address of its own, not started yet.
+
+    Args:
+        pipeline: with a gate.
+
+    Raises:
+        RuntimeError: the address is not to be had.
+    """
+    server = grpc.aio.server(
+        interceptors=[pipeline], options=_ENROLMENT_OPTIONS, maximum_concurrent_rpcs=_ENROLMENTS_AT_ONCE
+    )
+    add_FederationServiceServicer_to_server(FederationServicer(federation, membership, tls.ca_certificates), server)
+    server.add_secure_port(address, tls.credentials(of_callers=False))
     return server

@@ -15,6 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nsor.common.v1.access_pb2 import ROLE_POLICE
 from nsor.federation.v1.federation_service_pb2 import (
     AcknowledgeChangesRequest,
     GetFederationStatusRequest,
@@ -29,6 +30,7 @@ from tests.support.contract import (
     INVESTIGATION,
     UNARY,
     Node,
+    access,
     change,
     creation,
     notification,
@@ -207,7 +209,9 @@ def put(request: Message, path: str, value: Any) -> None:
 
 def test_every_unary_rpc_is_tried() -> None:
     tried = {request.DESCRIPTOR.name for request in valid(SAMPLE).values()}
-    assert tried == {method.input_type.name for method in UNARY}
+    of_police = {method.input_type.name for method in UNARY if ROLE_POLICE in access(method).roles}
+    # What is in a CSR has a reason of its own, see test_enrolment.py; so do the calls of NPB.
+    assert tried == of_police - {"RenewCertificateRequest"}
 
 
 @pytest.mark.parametrize(

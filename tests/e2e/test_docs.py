@@ -5,13 +5,14 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from hub.dev.postgres import EmbeddedPostgres
 from tests.support.hub import RunningHub
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -51,24 +52,34 @@ def test_the_readme_leads_to_a_hub_that_answers(hub: RunningHub) -> None:
 
 
 def test_an_operator_sets_up_a_hub_by_the_guide(tmp_path: Path) -> None:
-    setup, serve, check = blocks("docs/operations.md", "sh")
+    setup, serve, *then = blocks("docs/operations.md", "sh")
+    assert "--role npb" in then[0]
     with EmbeddedPostgres(tmp_path / "postgres") as postgres:
-        [port] = shell(
-            "python -c 'import socket; s = socket.create_server((\"127.0.0.1\", 0)); print(s.getsockname()[1])'",
+        ports = shell(
+            'python -c \'import socket; s = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]; '
+            "print(*(each.getsockname()[1] for each in s))'",
             tmp_path,
         ).split()
-        shell(setup.replace("7443", port), tmp_path, DSN=postgres.dsn())
-        process = subprocess.Popen([BIN / serve.split()[0], *serve.split()[1:]], cwd=tmp_path)
+
+        def run(script: str, **environment: str) -> str:
+            script = script.replace("7443", ports[0]).replace("7444", ports[1])
+            return shell(script, tmp_path, NSOR_CA_PASSWORD="change-me", **environment)
+
+        run(setup, DSN=postgres.dsn())
+        environment = os.environ | {"NSOR_CA_PASSWORD": "change-me"}
+        with (tmp_path / "hub.log").open("wb") as log:
+            process = subprocess.Popen(
+                [BIN / serve.split()[0], *serve.split()[1:]], cwd=tmp_path, env=environment, stderr=log
+            )
         try:
-            deadline = time.monotonic() + 60
-            while True:
-                try:
-                    printed = shell(check.replace("7443", port), tmp_path)
-                    break
-                except AssertionError:
-                    if process.poll() is not None or time.monotonic() > deadline:
-                        raise
-            assert "punjab-police" in printed
+            eventually(lambda: process.poll() is not None or "the hub serves" in (tmp_path / "hub.log").read_text(), 60)
+            # What one block exports, the later ones rely on.
+            printed = [run(script, NSOR_TARGET=f"127.0.0.1:{ports[0]}") for script in then]
+            assert "punjab-police" in printed[1]
+            assert "REVOKED" in "".join(printed)
+            assert "punjab-police" in printed[-1]
+            renewed = x509.load_pem_x509_certificate((tmp_path / "punjab-police" / "cert.pem").read_bytes())
+            assert "NSOR CA 2" in renewed.issuer.rfc4514_string()
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0

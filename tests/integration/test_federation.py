@@ -26,7 +26,9 @@ def snapshot(hub: RunningHub) -> tuple[dict[str, Offender], Sequence[pb.GetSnaps
 
 def test_a_snapshot_and_the_stream_after_it_are_the_register(hub: RunningHub) -> None:
     with hub.client("punjab-police") as punjab:
-        before = punjab.create_offender(fresh_offender()).offender
+        created = punjab.create_offender(fresh_offender())
+        before = created.offender
+        punjab.check_cnic(before.person.cnic, at_least_revision=created.revision)
         records, responses = snapshot(hub)
         assert records[before.name] == before
         after = punjab.create_offender(fresh_offender()).offender

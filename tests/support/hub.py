@@ -33,6 +33,7 @@ class RunningHub:
         self._environment = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
         self.target = ""
+        self.enrol_target = ""
         self.dsn = ""
         self.log_file = folder.with_suffix(".log")
 
@@ -48,7 +49,8 @@ class RunningHub:
         ready_file = self.folder.with_suffix(".ready.json")
         ready_file.unlink(missing_ok=True)
         command = [sys.executable, "-m", "hub", "dev", "--dir", str(self.folder), "--workers", str(self._workers)]
-        command += ["--listen", self.target or "127.0.0.1:0", "--ready-file", str(ready_file)]
+        command += ["--listen", self.target or "127.0.0.1:0", "--enrol-listen", self.enrol_target or "127.0.0.1:0"]
+        command += ["--ready-file", str(ready_file)]
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(command, env=os.environ | self._environment, stderr=log, stdout=log)
         deadline = time.monotonic() + _READY_SECONDS
@@ -57,7 +59,7 @@ class RunningHub:
                 raise AssertionError(f"the hub did not start:\n{self.log()[-4000:]}")
             time.sleep(0.05)
         ready = json.loads(ready_file.read_text())
-        self.target, self.dsn = ready["target"], ready["dsn"]
+        self.target, self.enrol_target, self.dsn = ready["target"], ready["enrol_target"], ready["dsn"]
 
     def stop(self) -> None:
         """Stops it as an operator would, and checks that it ends well."""

@@ -7,6 +7,7 @@ The messages are those of the contract, in the package `nsor`, for example
 from nsor_client._async.client import AsyncClient
 from nsor_client._sync.client import Client
 from nsor_client.credentials import Credentials, CredentialsError
+from nsor_client.enrolment import enrol
 from nsor_client.errors import (
     AlreadyExists,
     Conflict,
@@ -43,4 +44,5 @@ __all__ = [
     "ResourceExhausted",
     "Unauthenticated",
     "Unavailable",
+    "enrol",
 ]

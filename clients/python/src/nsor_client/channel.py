@@ -33,7 +33,7 @@ class Endpoint:
 
     Args:
         target: `HOST:PORT`; an IPv6 address stands in brackets.
-        credentials: of the node that asks.
+        credentials: of the node that asks; None while it enrols.
         server_name: a name in the hub's certificate, where it differs from the host of the target.
 
     Raises:
@@ -41,7 +41,7 @@ class Endpoint:
     """
 
     target: str
-    credentials: Credentials
+    credentials: Credentials | None
     server_name: str | None = None
 
     def __post_init__(self) -> None:
@@ -104,7 +104,7 @@ class Endpoint:
             # alert that names the cause. Known is only that the line was closed before the first call.
             cause = (
                 f"the certificate of this node ended on {self.credentials.expire_time:%Y-%m-%d}."
-                if self.credentials.expired
+                if self.credentials and self.credentials.expired
                 else "most likely it does not accept the certificate of this node (none, of another CA, or "
                 "out of its time); a hub that is going down does the same."
             )

@@ -1,5 +1,7 @@
 """The certificate by which a node proves to the hub who it is."""
 
+import os
+import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -9,7 +11,14 @@ from urllib.parse import urlsplit
 
 import grpc
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 
 class CredentialsError(Exception):
@@ -60,6 +69,19 @@ class Credentials:
             raise CredentialsError(f"cannot read {error.filename}: {error.strerror}") from error
         return cls(cert, key, ca)
 
+    def write(self, directory: str | Path) -> None:
+        """Writes the files that `from_dir` reads, each at once or not at all, for the eyes of their owner only.
+
+        A renewal changes certificate and CAs but not the key, so whoever reads the folder meanwhile finds files that
+        fit together.
+        """
+        for name, content in (("key.pem", self.key_pem), ("ca.pem", self.ca_pem), ("cert.pem", self.cert_pem)):
+            write_private(Path(directory, name), content)
+
+    def csr(self) -> str:
+        """A request for a certificate for this key, in PEM."""
+        return new_csr(self.key_pem)
+
     @cached_property
     def _certificate(self) -> x509.Certificate:
         try:
@@ -90,3 +112,42 @@ class Credentials:
     def channel_credentials(self) -> grpc.ChannelCredentials:
         """Mutual TLS for a gRPC channel."""
         return grpc.ssl_channel_credentials(self.ca_pem, self.key_pem, self.cert_pem)
+
+
+def new_key() -> bytes:
+    """A new private key (ECDSA P-256) in PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def new_csr(key_pem: bytes) -> str:
+    """A request for a certificate for a key, in PEM; the hub decides about the names in it.
+
+    It is the same each time (RFC 6979), so that a CA which a person works can be asked again for what it has signed.
+
+    Raises:
+        CredentialsError: the key is not an unencrypted ECDSA key.
+    """
+    try:
+        key = load_pem_private_key(key_pem, password=None)
+    except (ValueError, TypeError) as error:
+        raise CredentialsError("the private key (key.pem) is not an unencrypted PEM key") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise CredentialsError("the private key (key.pem) is not an ECDSA key")
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    return request.sign(key, hashes.SHA256(), ecdsa_deterministic=True).public_bytes(Encoding.PEM).decode()
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Writes a file that only its owner can read, at once or not at all; makes the folder if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink()
+        raise

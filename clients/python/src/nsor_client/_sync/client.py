@@ -14,8 +14,16 @@ from opentelemetry.trace import TracerProvider, get_tracer
 
 from nsor.common.v1.officer_pb2 import OfficerContext
 from nsor.federation.v1.federation_service_pb2 import (
+    CreateEnrolmentTokenRequest,
+    CreateEnrolmentTokenResponse,
+    CreateNodeRequest,
+    CreateNodeResponse,
     ListNodesRequest,
     ListNodesResponse,
+    RenewCertificateRequest,
+    ResumeNodeRequest,
+    RevokeNodeRequest,
+    SuspendNodeRequest,
     WatchChangesRequest,
     WatchChangesResponse,
 )
@@ -85,6 +93,7 @@ class Client:
         server_name: str | None = None,
         tracer_provider: TracerProvider | None = None,
     ) -> None:
+        self._credentials = credentials
         self._endpoint = Endpoint(target, credentials, server_name)
         self._timeout = timeout
         self._tracer = get_tracer("nsor_client", tracer_provider=tracer_provider)
@@ -284,6 +293,56 @@ class Client:
         for page in self._pages(self._federation.ListNodes, request, timeout):
             for node in page.nodes:
                 yield node
+
+    def create_node(
+        self, node_id: str, node: Node, *, request_id: str | None = None, timeout: float | None = None
+    ) -> CreateNodeResponse:
+        """Creates a node, and the token by which it enrols once (`nsor_client.enrol`). For NPB.
+
+        Args:
+            node_id: for example "punjab-police"; it never changes.
+            node: its name for people, role and jurisdiction.
+        """
+        request = CreateNodeRequest(node_id=node_id, node=node, request_id=request_id or _new_id())
+        return self._call(self._federation.CreateNode, request, timeout, request.request_id)
+
+    def create_enrolment_token(
+        self, name: str, *, request_id: str | None = None, timeout: float | None = None
+    ) -> CreateEnrolmentTokenResponse:
+        """Creates a further token for a node, `nodes/{node}`; its unused ones are void from then on. For NPB."""
+        request = CreateEnrolmentTokenRequest(name=name, request_id=request_id or _new_id())
+        return self._call(self._federation.CreateEnrolmentToken, request, timeout, request.request_id)
+
+    def suspend_node(
+        self, name: str, reason: str, *, request_id: str | None = None, timeout: float | None = None
+    ) -> Node:
+        """Keeps a node, `nodes/{node}`, out for the time being; gives it as it is then. For NPB."""
+        request = SuspendNodeRequest(name=name, reason=reason, request_id=request_id or _new_id())
+        return (self._call(self._federation.SuspendNode, request, timeout, request.request_id)).node
+
+    def resume_node(
+        self, name: str, reason: str, *, request_id: str | None = None, timeout: float | None = None
+    ) -> Node:
+        """Lets a suspended node in again; gives it as it is then. For NPB."""
+        request = ResumeNodeRequest(name=name, reason=reason, request_id=request_id or _new_id())
+        return (self._call(self._federation.ResumeNode, request, timeout, request.request_id)).node
+
+    def revoke_node(
+        self, name: str, reason: str, *, request_id: str | None = None, timeout: float | None = None
+    ) -> Node:
+        """Keeps a node out for ever; gives it as it is then. For NPB."""
+        request = RevokeNodeRequest(name=name, reason=reason, request_id=request_id or _new_id())
+        return (self._call(self._federation.RevokeNode, request, timeout, request.request_id)).node
+
+    def renew(self, *, timeout: float | None = None) -> Credentials:
+        """Fetches a further certificate for this node and its key, and the CAs as they are now.
+
+        This client goes on with the certificate it has, which stays good until its end; a new client takes the new
+        one. With `Credentials.write` they are kept.
+        """
+        request = RenewCertificateRequest(csr=self._credentials.csr())
+        granted = self._call(self._federation.RenewCertificate, request, timeout)
+        return Credentials(granted.certificate.encode(), self._credentials.key_pem, granted.ca_certificates.encode())
 
     def _call(
         self,

@@ -15,7 +15,9 @@ import typer
 from google.protobuf.message import Message
 from rich.console import Console
 
+from nsor.common.v1.access_pb2 import Role
 from nsor.common.v1.officer_pb2 import OfficerContext, Purpose
+from nsor.federation.v1.node_pb2 import Node
 from nsor.lookup.v1.lookup_service_pb2 import Outcome
 from nsor.monitoring.v1.notice_pb2 import Notice
 from nsor.registry.v1.offender_pb2 import Offender
@@ -26,6 +28,7 @@ from nsor_client import (
     DeadlineExceeded,
     NsorError,
     Unavailable,
+    enrol,
 )
 from nsor_client.channel import MAX_REQUEST_BYTES
 from nsor_client.cli import failures, importing, render
@@ -92,6 +95,19 @@ class PurposeName(StrEnum):
     supervision = "supervision"
     vetting = "vetting"
     oversight = "oversight"
+
+
+class RoleName(StrEnum):
+    """What a node is."""
+
+    nadra = "nadra"
+    npb = "npb"
+    police = "police"
+    fia = "fia"
+    prisons = "prisons"
+    courts = "courts"
+    vetting_agency = "vetting-agency"
+    public_gateway = "public-gateway"
 
 
 OfficerOption = Annotated[
@@ -361,6 +377,111 @@ def list_nodes(context: typer.Context) -> None:
     with session.client() as client:
         for node in client.list_nodes():
             session.show(node, render.node)
+
+
+NodeId = Annotated[str, typer.Argument(metavar="ID", help="For example punjab-police.")]
+StateReason = Annotated[str, typer.Option("--reason", help="Why; all who list nodes read it.")]
+
+
+@node_app.command("create")
+def create_node(
+    context: typer.Context,
+    id: NodeId,
+    role: Annotated[RoleName, typer.Option("--role")],
+    display_name: Annotated[str, typer.Option(help="Name for people; the id, if it is not given.")] = "",
+    jurisdiction: Annotated[str, typer.Option(help="Province or territory; empty for national bodies.")] = "",
+    request_id: RequestIdOption = None,
+) -> None:
+    """Create a node, and print the token by which it enrols. For NPB.
+
+    The token works once, within a day; whoever has it first becomes the
+    node, so hand it over on a way that nobody else reads.
+
+    Example:
+
+      nsor node create kp-police --role police --jurisdiction "Khyber Pakhtunkhwa"
+    """
+    session = Session.of(context)
+    node = Node(
+        display_name=display_name or id, role=Role.Value(f"ROLE_{role.name.upper()}"), jurisdiction=jurisdiction
+    )
+    with session.client() as client:
+        response = client.create_node(id, node, request_id=request_id)
+    session.show(response, lambda r: r.enrolment_token)
+    session.note(f"{response.node.name} can enrol with it until {render.moment(response.token_expire_time)}.")
+
+
+@node_app.command("token")
+def create_token(context: typer.Context, id: NodeId, request_id: RequestIdOption = None) -> None:
+    """Print a new token for a node that lost its own, or whose certificate ended. For NPB."""
+    session = Session.of(context)
+    with session.client() as client:
+        response = client.create_enrolment_token(f"nodes/{id}", request_id=request_id)
+    session.show(response, lambda r: r.enrolment_token)
+
+
+@node_app.command()
+def suspend(context: typer.Context, id: NodeId, reason: StateReason, request_id: RequestIdOption = None) -> None:
+    """Keep a node out for the time being; its calls and streams end within a second. For NPB."""
+    session = Session.of(context)
+    with session.client() as client:
+        session.show(client.suspend_node(f"nodes/{id}", reason, request_id=request_id), render.node)
+
+
+@node_app.command()
+def resume(context: typer.Context, id: NodeId, reason: StateReason, request_id: RequestIdOption = None) -> None:
+    """Let a suspended node in again. For NPB."""
+    session = Session.of(context)
+    with session.client() as client:
+        session.show(client.resume_node(f"nodes/{id}", reason, request_id=request_id), render.node)
+
+
+@node_app.command()
+def revoke(context: typer.Context, id: NodeId, reason: StateReason, request_id: RequestIdOption = None) -> None:
+    """Keep a node out for ever; its calls and streams end within a second. For NPB."""
+    session = Session.of(context)
+    with session.client() as client:
+        session.show(client.revoke_node(f"nodes/{id}", reason, request_id=request_id), render.node)
+
+
+@app.command("enrol")
+def enrol_(
+    context: typer.Context,
+    target: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where the hub listens for enrolment.")],
+    token: Annotated[
+        str, typer.Option(envvar="NSOR_ENROLMENT_TOKEN", help="The token from NPB; - reads standard input.")
+    ],
+    ca: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The hub's CA in PEM, from NPB.")],
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for cert.pem, key.pem and ca.pem.")],
+) -> None:
+    """Make this node's key, and get its certificate for the token from NPB.
+
+    The private key is made here and stays here. If the line breaks, do the
+    same again.
+
+    Example:
+
+      nsor enrol --target hub.example:7444 --token - --ca ca.pem --out nodes/kp-police < token
+    """
+    session = Session.of(context)
+    secret = sys.stdin.read(1000).strip() if token == "-" else token
+    credentials = enrol(target, secret, ca.read_bytes(), out, server_name=session.server_name)
+    session.note(f"{credentials.node} is enrolled; its certificate in {out} ends {credentials.expire_time:%Y-%m-%d}.")
+
+
+@app.command()
+def renew(context: typer.Context) -> None:
+    """Get a further certificate for this node, and the CAs as they are now.
+
+    To be run long before the certificate ends, for example daily: the old
+    one stays good, and programs take the new one when they start again.
+    """
+    session = Session.of(context)
+    with session.client() as client:
+        credentials = client.renew()
+    assert session.node is not None, "there was a client"
+    credentials.write(session.node)
+    session.note(f"The certificate in {session.node} ends {credentials.expire_time:%Y-%m-%d}.")
 
 
 @app.command()

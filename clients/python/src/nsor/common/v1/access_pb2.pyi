@@ -98,13 +98,18 @@ class MethodAccess(_message.Message):
     ROLES_FIELD_NUMBER: _builtins.int
     OWNER_ONLY_FIELD_NUMBER: _builtins.int
     OFFICER_REQUIRED_FIELD_NUMBER: _builtins.int
+    ENROLMENT_FIELD_NUMBER: _builtins.int
     owner_only: _builtins.bool
     """The caller must own the record that it writes. NPB may write any record."""
     officer_required: _builtins.bool
     """The request must name the officer, the purpose and, where the purpose needs it, the FIR."""
+    enrolment: _builtins.bool
+    """The caller has no certificate yet: the method is served on the hub's enrolment port, where nothing else is, and on
+    no other port. What the request holds must prove the right to call.
+    """
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]:
-        """The roles whose nodes may call. At least one."""
+        """The roles whose nodes may call. At least one, except where `enrolment` is set."""
 
     def __init__(
         self,
@@ -112,10 +117,11 @@ class MethodAccess(_message.Message):
         roles: _abc.Iterable[Global___Role.ValueType] | None = ...,
         owner_only: _builtins.bool = ...,
         officer_required: _builtins.bool = ...,
+        enrolment: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["officer_required", b"officer_required", "owner_only", b"owner_only", "roles", b"roles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment", "officer_required", b"officer_required", "owner_only", b"owner_only", "roles", b"roles"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!nsor/common/v1/error_reason.proto\x12\x0ensor.common.v1\x1a google/protobuf/descriptor.proto*\xa9\x07\n\x0b\x45rrorReason\x12\"\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x1a\x04\xb8\xbb\x18\x02\x12$\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x1a\x04\xb8\xbb\x18\x03\x12(\n\x1e\x45RROR_REASON_MESSAGE_TOO_LARGE\x10\x02\x1a\x04\xb8\xbb\x18\x08\x12)\n\x1f\x45RROR_REASON_INVALID_PAGE_TOKEN\x10\x03\x1a\x04\xb8\xbb\x18\x03\x12\'\n\x1d\x45RROR_REASON_INVALID_REVISION\x10\x04\x1a\x04\xb8\xbb\x18\x03\x12.\n$ERROR_REASON_IDENTITY_NOT_RECOGNISED\x10\n\x1a\x04\xb8\xbb\x18\x10\x12*\n ERROR_REASON_CERTIFICATE_EXPIRED\x10\x0b\x1a\x04\xb8\xbb\x18\x10\x12/\n%ERROR_REASON_CERTIFICATE_NOT_ENROLLED\x10\x0c\x1a\x04\xb8\xbb\x18\x10\x12&\n\x1c\x45RROR_REASON_NODE_NOT_ACTIVE\x10\r\x1a\x04\xb8\xbb\x18\x07\x12\'\n\x1d\x45RROR_REASON_ROLE_NOT_ALLOWED\x10\x0e\x1a\x04\xb8\xbb\x18\x07\x12 \n\x16\x45RROR_REASON_NOT_OWNER\x10\x0f\x1a\x04\xb8\xbb\x18\x07\x12*\n ERROR_REASON_PURPOSE_NOT_ALLOWED\x10\x10\x1a\x04\xb8\xbb\x18\x07\x12)\n\x1f\x45RROR_REASON_OFFENDER_NOT_FOUND\x10\x14\x1a\x04\xb8\xbb\x18\x05\x12.\n$ERROR_REASON_OFFENDER_ALREADY_EXISTS\x10\x15\x1a\x04\xb8\xbb\x18\x06\x12(\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x16\x1a\x04\xb8\xbb\x18\x06\x12$\n\x1a\x45RROR_REASON_ETAG_MISMATCH\x10\x17\x1a\x04\xb8\xbb\x18\n\x12-\n#ERROR_REASON_REVISION_EPOCH_CHANGED\x10\x1e\x1a\x04\xb8\xbb\x18\t\x12+\n!ERROR_REASON_REVISION_NOT_REACHED\x10\x1f\x1a\x04\xb8\xbb\x18\x0e\x12)\n\x1f\x45RROR_REASON_REVISION_COMPACTED\x10 \x1a\x04\xb8\xbb\x18\x0b\x12+\n!ERROR_REASON_DATABASE_UNAVAILABLE\x10(\x1a\x04\xb8\xbb\x18\x0e\x12&\n\x1c\x45RROR_REASON_HUB_UNAVAILABLE\x10)\x1a\x04\xb8\xbb\x18\x0e\x12\x1f\n\x15\x45RROR_REASON_INTERNAL\x10\x32\x1a\x04\xb8\xbb\x18\r:D\n\x0bstatus_code\x12!.google.protobuf.EnumValueOptions\x18\xb7\x87\x03 \x01(\x05R\nstatusCodeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!nsor/common/v1/error_reason.proto\x12\x0ensor.common.v1\x1a google/protobuf/descriptor.proto*\xf2\t\n\x0b\x45rrorReason\x12\"\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x1a\x04\xb8\xbb\x18\x02\x12$\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x1a\x04\xb8\xbb\x18\x03\x12(\n\x1e\x45RROR_REASON_MESSAGE_TOO_LARGE\x10\x02\x1a\x04\xb8\xbb\x18\x08\x12)\n\x1f\x45RROR_REASON_INVALID_PAGE_TOKEN\x10\x03\x1a\x04\xb8\xbb\x18\x03\x12\'\n\x1d\x45RROR_REASON_INVALID_REVISION\x10\x04\x1a\x04\xb8\xbb\x18\x03\x12\"\n\x18\x45RROR_REASON_CSR_INVALID\x10\x05\x1a\x04\xb8\xbb\x18\x03\x12.\n$ERROR_REASON_IDENTITY_NOT_RECOGNISED\x10\n\x1a\x04\xb8\xbb\x18\x10\x12*\n ERROR_REASON_CERTIFICATE_EXPIRED\x10\x0b\x1a\x04\xb8\xbb\x18\x10\x12/\n%ERROR_REASON_CERTIFICATE_NOT_ENROLLED\x10\x0c\x1a\x04\xb8\xbb\x18\x10\x12&\n\x1c\x45RROR_REASON_NODE_NOT_ACTIVE\x10\r\x1a\x04\xb8\xbb\x18\x07\x12\'\n\x1d\x45RROR_REASON_ROLE_NOT_ALLOWED\x10\x0e\x1a\x04\xb8\xbb\x18\x07\x12 \n\x16\x45RROR_REASON_NOT_OWNER\x10\x0f\x1a\x04\xb8\xbb\x18\x07\x12*\n ERROR_REASON_PURPOSE_NOT_ALLOWED\x10\x10\x1a\x04\xb8\xbb\x18\x07\x12.\n$ERROR_REASON_ENROLMENT_TOKEN_INVALID\x10\x11\x1a\x04\xb8\xbb\x18\x10\x12)\n\x1f\x45RROR_REASON_OFFENDER_NOT_FOUND\x10\x14\x1a\x04\xb8\xbb\x18\x05\x12.\n$ERROR_REASON_OFFENDER_ALREADY_EXISTS\x10\x15\x1a\x04\xb8\xbb\x18\x06\x12(\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x16\x1a\x04\xb8\xbb\x18\x06\x12$\n\x1a\x45RROR_REASON_ETAG_MISMATCH\x10\x17\x1a\x04\xb8\xbb\x18\n\x12%\n\x1b\x45RROR_REASON_NODE_NOT_FOUND\x10\x18\x1a\x04\xb8\xbb\x18\x05\x12*\n ERROR_REASON_NODE_ALREADY_EXISTS\x10\x19\x1a\x04\xb8\xbb\x18\x06\x12#\n\x19\x45RROR_REASON_NODE_REVOKED\x10\x1a\x1a\x04\xb8\xbb\x18\t\x12%\n\x1b\x45RROR_REASON_NODE_IS_CALLER\x10\x1b\x1a\x04\xb8\xbb\x18\t\x12-\n#ERROR_REASON_REVISION_EPOCH_CHANGED\x10\x1e\x1a\x04\xb8\xbb\x18\t\x12+\n!ERROR_REASON_REVISION_NOT_REACHED\x10\x1f\x1a\x04\xb8\xbb\x18\x0e\x12)\n\x1f\x45RROR_REASON_REVISION_COMPACTED\x10 \x1a\x04\xb8\xbb\x18\x0b\x12+\n!ERROR_REASON_DATABASE_UNAVAILABLE\x10(\x1a\x04\xb8\xbb\x18\x0e\x12&\n\x1c\x45RROR_REASON_HUB_UNAVAILABLE\x10)\x1a\x04\xb8\xbb\x18\x0e\x12(\n\x1e\x45RROR_REASON_TOO_MANY_REQUESTS\x10*\x1a\x04\xb8\xbb\x18\x08\x12*\n ERROR_REASON_SIGNING_UNAVAILABLE\x10+\x1a\x04\xb8\xbb\x18\x0e\x12\x1f\n\x15\x45RROR_REASON_INTERNAL\x10\x32\x1a\x04\xb8\xbb\x18\r:D\n\x0bstatus_code\x12!.google.protobuf.EnumValueOptions\x18\xb7\x87\x03 \x01(\x05R\nstatusCodeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +42,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INVALID_PAGE_TOKEN"]._serialized_options = b'\270\273\030\003'
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INVALID_REVISION"]._loaded_options = None
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INVALID_REVISION"]._serialized_options = b'\270\273\030\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CSR_INVALID"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CSR_INVALID"]._serialized_options = b'\270\273\030\003'
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_IDENTITY_NOT_RECOGNISED"]._loaded_options = None
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_IDENTITY_NOT_RECOGNISED"]._serialized_options = b'\270\273\030\020'
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CERTIFICATE_EXPIRED"]._loaded_options = None
@@ -56,6 +58,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_NOT_OWNER"]._serialized_options = b'\270\273\030\007'
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_PURPOSE_NOT_ALLOWED"]._loaded_options = None
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_PURPOSE_NOT_ALLOWED"]._serialized_options = b'\270\273\030\007'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_ENROLMENT_TOKEN_INVALID"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_ENROLMENT_TOKEN_INVALID"]._serialized_options = b'\270\273\030\020'
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_OFFENDER_NOT_FOUND"]._loaded_options = None
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_OFFENDER_NOT_FOUND"]._serialized_options = b'\270\273\030\005'
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_OFFENDER_ALREADY_EXISTS"]._loaded_options = None
@@ -64,6 +68,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_REQUEST_ID_REUSED"]._serialized_options = b'\270\273\030\006'
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_ETAG_MISMATCH"]._loaded_options = None
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_ETAG_MISMATCH"]._serialized_options = b'\270\273\030\n'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_NODE_NOT_FOUND"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_NODE_NOT_FOUND"]._serialized_options = b'\270\273\030\005'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_NODE_ALREADY_EXISTS"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_NODE_ALREADY_EXISTS"]._serialized_options = b'\270\273\030\006'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_NODE_REVOKED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_NODE_REVOKED"]._serialized_options = b'\270\273\030\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_NODE_IS_CALLER"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_NODE_IS_CALLER"]._serialized_options = b'\270\273\030\t'
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_REVISION_EPOCH_CHANGED"]._loaded_options = None
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_REVISION_EPOCH_CHANGED"]._serialized_options = b'\270\273\030\t'
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_REVISION_NOT_REACHED"]._loaded_options = None
@@ -74,8 +86,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_DATABASE_UNAVAILABLE"]._serialized_options = b'\270\273\030\016'
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_HUB_UNAVAILABLE"]._loaded_options = None
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_HUB_UNAVAILABLE"]._serialized_options = b'\270\273\030\016'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_TOO_MANY_REQUESTS"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_TOO_MANY_REQUESTS"]._serialized_options = b'\270\273\030\010'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_SIGNING_UNAVAILABLE"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_SIGNING_UNAVAILABLE"]._serialized_options = b'\270\273\030\016'
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INTERNAL"]._loaded_options = None
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INTERNAL"]._serialized_options = b'\270\273\030\r'
   _globals['_ERRORREASON']._serialized_start=88
-  _globals['_ERRORREASON']._serialized_end=1025
+  _globals['_ERRORREASON']._serialized_end=1354
 # @@protoc_insertion_point(module_scope)

@@ -49,6 +49,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "ERROR_REASON_INVALID_REVISION", "domain": "nsor" }
     """
+    ERROR_REASON_CSR_INVALID: _ErrorReason.ValueType  # 5
+    """The request for a certificate cannot be signed. Causes: malformed, unsupported_key (ECDSA P-256 is expected),
+    bad_signature (who asks does not hold the key).
+
+        { "reason": "ERROR_REASON_CSR_INVALID", "metadata": { "cause": "unsupported_key" } }
+    """
     ERROR_REASON_IDENTITY_NOT_RECOGNISED: _ErrorReason.ValueType  # 10
     """The certificate does not name exactly one node of this federation.
 
@@ -84,6 +90,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "ERROR_REASON_PURPOSE_NOT_ALLOWED", "domain": "nsor" }
     """
+    ERROR_REASON_ENROLMENT_TOKEN_INVALID: _ErrorReason.ValueType  # 17
+    """The enrolment token lets nobody in. Causes: unknown (never made, or replaced by a newer one), expired, used (for
+    another request for a certificate).
+
+        { "reason": "ERROR_REASON_ENROLMENT_TOKEN_INVALID", "metadata": { "cause": "expired" } }
+    """
     ERROR_REASON_OFFENDER_NOT_FOUND: _ErrorReason.ValueType  # 20
     """There is no such record, or none that the caller may know of.
 
@@ -104,6 +116,26 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The record changed since the caller read it: read again, decide again.
 
         { "reason": "ERROR_REASON_ETAG_MISMATCH", "domain": "nsor" }
+    """
+    ERROR_REASON_NODE_NOT_FOUND: _ErrorReason.ValueType  # 24
+    """There is no such node.
+
+        { "reason": "ERROR_REASON_NODE_NOT_FOUND", "domain": "nsor" }
+    """
+    ERROR_REASON_NODE_ALREADY_EXISTS: _ErrorReason.ValueType  # 25
+    """A node has this id already, perhaps one that was revoked: ids are not given twice.
+
+        { "reason": "ERROR_REASON_NODE_ALREADY_EXISTS", "domain": "nsor" }
+    """
+    ERROR_REASON_NODE_REVOKED: _ErrorReason.ValueType  # 26
+    """The node was revoked, which is for ever.
+
+        { "reason": "ERROR_REASON_NODE_REVOKED", "domain": "nsor" }
+    """
+    ERROR_REASON_NODE_IS_CALLER: _ErrorReason.ValueType  # 27
+    """No node suspends or revokes itself, so that one of NPB always remains.
+
+        { "reason": "ERROR_REASON_NODE_IS_CALLER", "domain": "nsor" }
     """
     ERROR_REASON_REVISION_EPOCH_CHANGED: _ErrorReason.ValueType  # 30
     """The revision is of another epoch: the register was restored since. Start again without it.
@@ -129,6 +161,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The hub is overloaded or going down. Retry, with the same request_id where there is one.
 
         { "reason": "ERROR_REASON_HUB_UNAVAILABLE", "domain": "nsor" }
+    """
+    ERROR_REASON_TOO_MANY_REQUESTS: _ErrorReason.ValueType  # 42
+    """More requests than the hub takes from callers without a certificate. Retry later.
+
+        { "reason": "ERROR_REASON_TOO_MANY_REQUESTS", "domain": "nsor" }
+    """
+    ERROR_REASON_SIGNING_UNAVAILABLE: _ErrorReason.ValueType  # 43
+    """The CA has not signed yet, or the hub has none. Retry with the same request for a certificate.
+
+        { "reason": "ERROR_REASON_SIGNING_UNAVAILABLE", "domain": "nsor" }
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 50
     """A fault of the hub. Its log has the trace id.
@@ -166,6 +208,12 @@ ERROR_REASON_INVALID_REVISION: ErrorReason.ValueType  # 4
 
     { "reason": "ERROR_REASON_INVALID_REVISION", "domain": "nsor" }
 """
+ERROR_REASON_CSR_INVALID: ErrorReason.ValueType  # 5
+"""The request for a certificate cannot be signed. Causes: malformed, unsupported_key (ECDSA P-256 is expected),
+bad_signature (who asks does not hold the key).
+
+    { "reason": "ERROR_REASON_CSR_INVALID", "metadata": { "cause": "unsupported_key" } }
+"""
 ERROR_REASON_IDENTITY_NOT_RECOGNISED: ErrorReason.ValueType  # 10
 """The certificate does not name exactly one node of this federation.
 
@@ -201,6 +249,12 @@ ERROR_REASON_PURPOSE_NOT_ALLOWED: ErrorReason.ValueType  # 16
 
     { "reason": "ERROR_REASON_PURPOSE_NOT_ALLOWED", "domain": "nsor" }
 """
+ERROR_REASON_ENROLMENT_TOKEN_INVALID: ErrorReason.ValueType  # 17
+"""The enrolment token lets nobody in. Causes: unknown (never made, or replaced by a newer one), expired, used (for
+another request for a certificate).
+
+    { "reason": "ERROR_REASON_ENROLMENT_TOKEN_INVALID", "metadata": { "cause": "expired" } }
+"""
 ERROR_REASON_OFFENDER_NOT_FOUND: ErrorReason.ValueType  # 20
 """There is no such record, or none that the caller may know of.
 
@@ -221,6 +275,26 @@ ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 23
 """The record changed since the caller read it: read again, decide again.
 
     { "reason": "ERROR_REASON_ETAG_MISMATCH", "domain": "nsor" }
+"""
+ERROR_REASON_NODE_NOT_FOUND: ErrorReason.ValueType  # 24
+"""There is no such node.
+
+    { "reason": "ERROR_REASON_NODE_NOT_FOUND", "domain": "nsor" }
+"""
+ERROR_REASON_NODE_ALREADY_EXISTS: ErrorReason.ValueType  # 25
+"""A node has this id already, perhaps one that was revoked: ids are not given twice.
+
+    { "reason": "ERROR_REASON_NODE_ALREADY_EXISTS", "domain": "nsor" }
+"""
+ERROR_REASON_NODE_REVOKED: ErrorReason.ValueType  # 26
+"""The node was revoked, which is for ever.
+
+    { "reason": "ERROR_REASON_NODE_REVOKED", "domain": "nsor" }
+"""
+ERROR_REASON_NODE_IS_CALLER: ErrorReason.ValueType  # 27
+"""No node suspends or revokes itself, so that one of NPB always remains.
+
+    { "reason": "ERROR_REASON_NODE_IS_CALLER", "domain": "nsor" }
 """
 ERROR_REASON_REVISION_EPOCH_CHANGED: ErrorReason.ValueType  # 30
 """The revision is of another epoch: the register was restored since. Start again without it.
@@ -246,6 +320,16 @@ ERROR_REASON_HUB_UNAVAILABLE: ErrorReason.ValueType  # 41
 """The hub is overloaded or going down. Retry, with the same request_id where there is one.
 
     { "reason": "ERROR_REASON_HUB_UNAVAILABLE", "domain": "nsor" }
+"""
+ERROR_REASON_TOO_MANY_REQUESTS: ErrorReason.ValueType  # 42
+"""More requests than the hub takes from callers without a certificate. Retry later.
+
+    { "reason": "ERROR_REASON_TOO_MANY_REQUESTS", "domain": "nsor" }
+"""
+ERROR_REASON_SIGNING_UNAVAILABLE: ErrorReason.ValueType  # 43
+"""The CA has not signed yet, or the hub has none. Retry with the same request for a certificate.
+
+    { "reason": "ERROR_REASON_SIGNING_UNAVAILABLE", "domain": "nsor" }
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 50
 """A fault of the hub. Its log has the trace id.

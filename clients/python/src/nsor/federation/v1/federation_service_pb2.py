@@ -29,7 +29,7 @@ from nsor.monitoring.v1 import notice_pb2 as nsor_dot_monitoring_dot_v1_dot_noti
 from nsor.registry.v1 import offender_pb2 as nsor_dot_registry_dot_v1_dot_offender__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+nsor/federation/v1/federation_service.proto\x12\x12nsor.federation.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\x1a\x1dnsor/federation/v1/node.proto\x1a\x1fnsor/monitoring/v1/notice.proto\x1a\x1fnsor/registry/v1/offender.proto\"5\n\x13WatchChangesRequest\x12\x1e\n\x05\x61\x66ter\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x05\x61\x66ter\"\x9f\x01\n\x14WatchChangesResponse\x12\x31\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x19.nsor.federation.v1.EventR\x06\x65vents\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\x12\x38\n\nas_of_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x61sOfTime\"\x96\x01\n\x05\x45vent\x12\x1a\n\x08revision\x18\x01 \x01(\tR\x08revision\x12;\n\x0b\x63ommit_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncommitTime\x12\x34\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x1a.nsor.federation.v1.ChangeR\x07\x63hanges\"\x82\x01\n\x06\x43hange\x12\x38\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderH\x00R\x08offender\x12\x34\n\x06notice\x18\x02 \x01(\x0b\x32\x1a.nsor.monitoring.v1.NoticeH\x00R\x06noticeB\x08\n\x06record\"\x14\n\x12GetSnapshotRequest\"\x8e\x02\n\x13GetSnapshotResponse\x12\x1a\n\x08revision\x18\x01 \x01(\tR\x08revision\x12\x38\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x61sOfTime\x12\x38\n\toffenders\x18\x03 \x03(\x0b\x32\x1a.nsor.registry.v1.OffenderR\toffenders\x12\x34\n\x07notices\x18\x04 \x03(\x0b\x32\x1a.nsor.monitoring.v1.NoticeR\x07notices\x12\x31\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x1f.nsor.federation.v1.SnapshotEndR\x03\x65nd\"s\n\x0bSnapshotEnd\x12%\n\x0eoffender_count\x18\x01 \x01(\x03R\roffenderCount\x12!\n\x0cnotice_count\x18\x02 \x01(\x03R\x0bnoticeCount\x12\x1a\n\x08\x63hecksum\x18\x03 \x01(\x0cR\x08\x63hecksum\"D\n\x19\x41\x63knowledgeChangesRequest\x12\'\n\x08revision\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\x18\x80\x01\xc8\x01\x01R\x08revision\"\x1c\n\x1a\x41\x63knowledgeChangesResponse\"\x1c\n\x1aGetFederationStatusRequest\"\xab\x01\n\x1bGetFederationStatusResponse\x12\x1a\n\x08revision\x18\x01 \x01(\tR\x08revision\x12\x38\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x61sOfTime\x12\x36\n\x05nodes\x18\x03 \x03(\x0b\x32 .nsor.federation.v1.NodeProgressR\x05nodes\"\xa5\x02\n\x0cNodeProgress\x12\x12\n\x04node\x18\x01 \x01(\tR\x04node\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\x12\x45\n\x10\x61\x63knowledge_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0f\x61\x63knowledgeTime\x12#\n\revents_behind\x18\x04 \x01(\x03R\x0c\x65ventsBehind\x12%\n\x0eseconds_behind\x18\x05 \x01(\x01R\rsecondsBehind\x12R\n\x17\x63\x65rtificate_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x15\x63\x65rtificateExpireTime\"d\n\x10ListNodesRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\tpageToken\"k\n\x11ListNodesResponse\x12.\n\x05nodes\x18\x01 \x03(\x0b\x32\x18.nsor.federation.v1.NodeR\x05nodes\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xe9\x04\n\x11\x46\x65\x64\x65rationService\x12q\n\x0cWatchChanges\x12\'.nsor.federation.v1.WatchChangesRequest\x1a(.nsor.federation.v1.WatchChangesResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x30\x01\x12n\n\x0bGetSnapshot\x12&.nsor.federation.v1.GetSnapshotRequest\x1a\'.nsor.federation.v1.GetSnapshotResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x30\x01\x12\x81\x01\n\x12\x41\x63knowledgeChanges\x12-.nsor.federation.v1.AcknowledgeChangesRequest\x1a..nsor.federation.v1.AcknowledgeChangesResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x12\x84\x01\n\x13GetFederationStatus\x12..nsor.federation.v1.GetFederationStatusRequest\x1a/.nsor.federation.v1.GetFederationStatusResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x12\x66\n\tListNodes\x12$.nsor.federation.v1.ListNodesRequest\x1a%.nsor.federation.v1.ListNodesResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+nsor/federation/v1/federation_service.proto\x12\x12nsor.federation.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\x1a\x1dnsor/federation/v1/node.proto\x1a\x1fnsor/monitoring/v1/notice.proto\x1a\x1fnsor/registry/v1/offender.proto\"5\n\x13WatchChangesRequest\x12\x1e\n\x05\x61\x66ter\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x05\x61\x66ter\"\x9f\x01\n\x14WatchChangesResponse\x12\x31\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x19.nsor.federation.v1.EventR\x06\x65vents\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\x12\x38\n\nas_of_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x61sOfTime\"\x96\x01\n\x05\x45vent\x12\x1a\n\x08revision\x18\x01 \x01(\tR\x08revision\x12;\n\x0b\x63ommit_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncommitTime\x12\x34\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x1a.nsor.federation.v1.ChangeR\x07\x63hanges\"\x82\x01\n\x06\x43hange\x12\x38\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderH\x00R\x08offender\x12\x34\n\x06notice\x18\x02 \x01(\x0b\x32\x1a.nsor.monitoring.v1.NoticeH\x00R\x06noticeB\x08\n\x06record\"\x14\n\x12GetSnapshotRequest\"\x8e\x02\n\x13GetSnapshotResponse\x12\x1a\n\x08revision\x18\x01 \x01(\tR\x08revision\x12\x38\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x61sOfTime\x12\x38\n\toffenders\x18\x03 \x03(\x0b\x32\x1a.nsor.registry.v1.OffenderR\toffenders\x12\x34\n\x07notices\x18\x04 \x03(\x0b\x32\x1a.nsor.monitoring.v1.NoticeR\x07notices\x12\x31\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x1f.nsor.federation.v1.SnapshotEndR\x03\x65nd\"s\n\x0bSnapshotEnd\x12%\n\x0eoffender_count\x18\x01 \x01(\x03R\roffenderCount\x12!\n\x0cnotice_count\x18\x02 \x01(\x03R\x0bnoticeCount\x12\x1a\n\x08\x63hecksum\x18\x03 \x01(\x0cR\x08\x63hecksum\"D\n\x19\x41\x63knowledgeChangesRequest\x12\'\n\x08revision\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\x18\x80\x01\xc8\x01\x01R\x08revision\"\x1c\n\x1a\x41\x63knowledgeChangesResponse\"\x1c\n\x1aGetFederationStatusRequest\"\xab\x01\n\x1bGetFederationStatusResponse\x12\x1a\n\x08revision\x18\x01 \x01(\tR\x08revision\x12\x38\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x61sOfTime\x12\x36\n\x05nodes\x18\x03 \x03(\x0b\x32 .nsor.federation.v1.NodeProgressR\x05nodes\"\xa5\x02\n\x0cNodeProgress\x12\x12\n\x04node\x18\x01 \x01(\tR\x04node\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\x12\x45\n\x10\x61\x63knowledge_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0f\x61\x63knowledgeTime\x12#\n\revents_behind\x18\x04 \x01(\x03R\x0c\x65ventsBehind\x12%\n\x0eseconds_behind\x18\x05 \x01(\x01R\rsecondsBehind\x12R\n\x17\x63\x65rtificate_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x15\x63\x65rtificateExpireTime\"d\n\x10ListNodesRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\tpageToken\"k\n\x11ListNodesResponse\x12.\n\x05nodes\x18\x01 \x03(\x0b\x32\x18.nsor.federation.v1.NodeR\x05nodes\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbe\x01\n\x11\x43reateNodeRequest\x12\x34\n\x04node\x18\x01 \x01(\x0b\x32\x18.nsor.federation.v1.NodeB\x06\xbaH\x03\xc8\x01\x01R\x04node\x12G\n\x07node_id\x18\x02 \x01(\tB.\xbaH+r&2$^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xc8\x01\x01R\x06nodeId\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"\xb3\x01\n\x12\x43reateNodeResponse\x12,\n\x04node\x18\x01 \x01(\x0b\x32\x18.nsor.federation.v1.NodeR\x04node\x12\'\n\x0f\x65nrolment_token\x18\x02 \x01(\tR\x0e\x65nrolmentToken\x12\x46\n\x11token_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0ftokenExpireTime\"\x93\x01\n\x1b\x43reateEnrolmentTokenRequest\x12H\n\x04name\x18\x01 \x01(\tB4\xbaH1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xc8\x01\x01R\x04name\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"\x8f\x01\n\x1c\x43reateEnrolmentTokenResponse\x12\'\n\x0f\x65nrolment_token\x18\x01 \x01(\tR\x0e\x65nrolmentToken\x12\x46\n\x11token_expire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0ftokenExpireTime\"f\n\x10\x45nrolNodeRequest\x12\x33\n\x0f\x65nrolment_token\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\x0e\x65nrolmentToken\x12\x1d\n\x03\x63sr\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\x18\x80@\xc8\x01\x01R\x03\x63sr\"\x8c\x01\n\x11\x45nrolNodeResponse\x12 \n\x0b\x63\x65rtificate\x18\x01 \x01(\tR\x0b\x63\x65rtificate\x12\'\n\x0f\x63\x61_certificates\x18\x02 \x01(\tR\x0e\x63\x61\x43\x65rtificates\x12,\n\x04node\x18\x03 \x01(\x0b\x32\x18.nsor.federation.v1.NodeR\x04node\"8\n\x17RenewCertificateRequest\x12\x1d\n\x03\x63sr\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\x18\x80@\xc8\x01\x01R\x03\x63sr\"\x93\x01\n\x18RenewCertificateResponse\x12 \n\x0b\x63\x65rtificate\x18\x01 \x01(\tR\x0b\x63\x65rtificate\x12\'\n\x0f\x63\x61_certificates\x18\x02 \x01(\tR\x0e\x63\x61\x43\x65rtificates\x12,\n\x04node\x18\x03 \x01(\x0b\x32\x18.nsor.federation.v1.NodeR\x04node\"\xaf\x01\n\x12SuspendNodeRequest\x12H\n\x04name\x18\x01 \x01(\tB4\xbaH1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xc8\x01\x01R\x04name\x12#\n\x06reason\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x06reason\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"C\n\x13SuspendNodeResponse\x12,\n\x04node\x18\x01 \x01(\x0b\x32\x18.nsor.federation.v1.NodeR\x04node\"\xae\x01\n\x11ResumeNodeRequest\x12H\n\x04name\x18\x01 \x01(\tB4\xbaH1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xc8\x01\x01R\x04name\x12#\n\x06reason\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x06reason\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"B\n\x12ResumeNodeResponse\x12,\n\x04node\x18\x01 \x01(\x0b\x32\x18.nsor.federation.v1.NodeR\x04node\"\xae\x01\n\x11RevokeNodeRequest\x12H\n\x04name\x18\x01 \x01(\tB4\xbaH1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xc8\x01\x01R\x04name\x12#\n\x06reason\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x06reason\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"B\n\x12RevokeNodeResponse\x12,\n\x04node\x18\x01 \x01(\x0b\x32\x18.nsor.federation.v1.NodeR\x04node2\xea\n\n\x11\x46\x65\x64\x65rationService\x12q\n\x0cWatchChanges\x12\'.nsor.federation.v1.WatchChangesRequest\x1a(.nsor.federation.v1.WatchChangesResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x30\x01\x12n\n\x0bGetSnapshot\x12&.nsor.federation.v1.GetSnapshotRequest\x1a\'.nsor.federation.v1.GetSnapshotResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x30\x01\x12\x81\x01\n\x12\x41\x63knowledgeChanges\x12-.nsor.federation.v1.AcknowledgeChangesRequest\x1a..nsor.federation.v1.AcknowledgeChangesResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x12\x84\x01\n\x13GetFederationStatus\x12..nsor.federation.v1.GetFederationStatusRequest\x1a/.nsor.federation.v1.GetFederationStatusResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x12\x66\n\tListNodes\x12$.nsor.federation.v1.ListNodesRequest\x1a%.nsor.federation.v1.ListNodesResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x12\x64\n\nCreateNode\x12%.nsor.federation.v1.CreateNodeRequest\x1a&.nsor.federation.v1.CreateNodeResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x12\x82\x01\n\x14\x43reateEnrolmentToken\x12/.nsor.federation.v1.CreateEnrolmentTokenRequest\x1a\x30.nsor.federation.v1.CreateEnrolmentTokenResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x12`\n\tEnrolNode\x12$.nsor.federation.v1.EnrolNodeRequest\x1a%.nsor.federation.v1.EnrolNodeResponse\"\x06\xaa\xbb\x18\x02 \x01\x12}\n\x10RenewCertificate\x12+.nsor.federation.v1.RenewCertificateRequest\x1a,.nsor.federation.v1.RenewCertificateResponse\"\x0e\xaa\xbb\x18\n\n\x08\x01\x02\x03\x04\x05\x06\x07\x08\x12g\n\x0bSuspendNode\x12&.nsor.federation.v1.SuspendNodeRequest\x1a\'.nsor.federation.v1.SuspendNodeResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x12\x64\n\nResumeNode\x12%.nsor.federation.v1.ResumeNodeRequest\x1a&.nsor.federation.v1.ResumeNodeResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x12\x64\n\nRevokeNode\x12%.nsor.federation.v1.RevokeNodeRequest\x1a&.nsor.federation.v1.RevokeNodeResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,6 +44,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTNODESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
   _globals['_LISTNODESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTNODESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\002'
+  _globals['_CREATENODEREQUEST'].fields_by_name['node']._loaded_options = None
+  _globals['_CREATENODEREQUEST'].fields_by_name['node']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_CREATENODEREQUEST'].fields_by_name['node_id']._loaded_options = None
+  _globals['_CREATENODEREQUEST'].fields_by_name['node_id']._serialized_options = b'\272H+r&2$^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\310\001\001'
+  _globals['_CREATENODEREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATENODEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\310\001\001'
+  _globals['_CREATEENROLMENTTOKENREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_CREATEENROLMENTTOKENREQUEST'].fields_by_name['name']._serialized_options = b'\272H1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\310\001\001'
+  _globals['_CREATEENROLMENTTOKENREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEENROLMENTTOKENREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\310\001\001'
+  _globals['_ENROLNODEREQUEST'].fields_by_name['enrolment_token']._loaded_options = None
+  _globals['_ENROLNODEREQUEST'].fields_by_name['enrolment_token']._serialized_options = b'\272H\007r\002\030@\310\001\001'
+  _globals['_ENROLNODEREQUEST'].fields_by_name['csr']._loaded_options = None
+  _globals['_ENROLNODEREQUEST'].fields_by_name['csr']._serialized_options = b'\272H\010r\003\030\200@\310\001\001'
+  _globals['_RENEWCERTIFICATEREQUEST'].fields_by_name['csr']._loaded_options = None
+  _globals['_RENEWCERTIFICATEREQUEST'].fields_by_name['csr']._serialized_options = b'\272H\010r\003\030\200@\310\001\001'
+  _globals['_SUSPENDNODEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_SUSPENDNODEREQUEST'].fields_by_name['name']._serialized_options = b'\272H1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\310\001\001'
+  _globals['_SUSPENDNODEREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_SUSPENDNODEREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\010r\003\030\310\001\310\001\001'
+  _globals['_SUSPENDNODEREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_SUSPENDNODEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\310\001\001'
+  _globals['_RESUMENODEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_RESUMENODEREQUEST'].fields_by_name['name']._serialized_options = b'\272H1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\310\001\001'
+  _globals['_RESUMENODEREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_RESUMENODEREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\010r\003\030\310\001\310\001\001'
+  _globals['_RESUMENODEREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_RESUMENODEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\310\001\001'
+  _globals['_REVOKENODEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_REVOKENODEREQUEST'].fields_by_name['name']._serialized_options = b'\272H1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\310\001\001'
+  _globals['_REVOKENODEREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_REVOKENODEREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\010r\003\030\310\001\310\001\001'
+  _globals['_REVOKENODEREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_REVOKENODEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\310\001\001'
   _globals['_FEDERATIONSERVICE'].methods_by_name['WatchChanges']._loaded_options = None
   _globals['_FEDERATIONSERVICE'].methods_by_name['WatchChanges']._serialized_options = b'\252\273\030\010\n\006\001\002\003\004\005\006'
   _globals['_FEDERATIONSERVICE'].methods_by_name['GetSnapshot']._loaded_options = None
@@ -54,6 +88,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FEDERATIONSERVICE'].methods_by_name['GetFederationStatus']._serialized_options = b'\252\273\030\010\n\006\001\002\003\004\005\006'
   _globals['_FEDERATIONSERVICE'].methods_by_name['ListNodes']._loaded_options = None
   _globals['_FEDERATIONSERVICE'].methods_by_name['ListNodes']._serialized_options = b'\252\273\030\010\n\006\001\002\003\004\005\006'
+  _globals['_FEDERATIONSERVICE'].methods_by_name['CreateNode']._loaded_options = None
+  _globals['_FEDERATIONSERVICE'].methods_by_name['CreateNode']._serialized_options = b'\252\273\030\003\n\001\002'
+  _globals['_FEDERATIONSERVICE'].methods_by_name['CreateEnrolmentToken']._loaded_options = None
+  _globals['_FEDERATIONSERVICE'].methods_by_name['CreateEnrolmentToken']._serialized_options = b'\252\273\030\003\n\001\002'
+  _globals['_FEDERATIONSERVICE'].methods_by_name['EnrolNode']._loaded_options = None
+  _globals['_FEDERATIONSERVICE'].methods_by_name['EnrolNode']._serialized_options = b'\252\273\030\002 \001'
+  _globals['_FEDERATIONSERVICE'].methods_by_name['RenewCertificate']._loaded_options = None
+  _globals['_FEDERATIONSERVICE'].methods_by_name['RenewCertificate']._serialized_options = b'\252\273\030\n\n\010\001\002\003\004\005\006\007\010'
+  _globals['_FEDERATIONSERVICE'].methods_by_name['SuspendNode']._loaded_options = None
+  _globals['_FEDERATIONSERVICE'].methods_by_name['SuspendNode']._serialized_options = b'\252\273\030\003\n\001\002'
+  _globals['_FEDERATIONSERVICE'].methods_by_name['ResumeNode']._loaded_options = None
+  _globals['_FEDERATIONSERVICE'].methods_by_name['ResumeNode']._serialized_options = b'\252\273\030\003\n\001\002'
+  _globals['_FEDERATIONSERVICE'].methods_by_name['RevokeNode']._loaded_options = None
+  _globals['_FEDERATIONSERVICE'].methods_by_name['RevokeNode']._serialized_options = b'\252\273\030\003\n\001\002'
   _globals['_WATCHCHANGESREQUEST']._serialized_start=226
   _globals['_WATCHCHANGESREQUEST']._serialized_end=279
   _globals['_WATCHCHANGESRESPONSE']._serialized_start=282
@@ -82,6 +130,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTNODESREQUEST']._serialized_end=1841
   _globals['_LISTNODESRESPONSE']._serialized_start=1843
   _globals['_LISTNODESRESPONSE']._serialized_end=1950
-  _globals['_FEDERATIONSERVICE']._serialized_start=1953
-  _globals['_FEDERATIONSERVICE']._serialized_end=2570
+  _globals['_CREATENODEREQUEST']._serialized_start=1953
+  _globals['_CREATENODEREQUEST']._serialized_end=2143
+  _globals['_CREATENODERESPONSE']._serialized_start=2146
+  _globals['_CREATENODERESPONSE']._serialized_end=2325
+  _globals['_CREATEENROLMENTTOKENREQUEST']._serialized_start=2328
+  _globals['_CREATEENROLMENTTOKENREQUEST']._serialized_end=2475
+  _globals['_CREATEENROLMENTTOKENRESPONSE']._serialized_start=2478
+  _globals['_CREATEENROLMENTTOKENRESPONSE']._serialized_end=2621
+  _globals['_ENROLNODEREQUEST']._serialized_start=2623
+  _globals['_ENROLNODEREQUEST']._serialized_end=2725
+  _globals['_ENROLNODERESPONSE']._serialized_start=2728
+  _globals['_ENROLNODERESPONSE']._serialized_end=2868
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_start=2870
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=2926
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=2929
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_end=3076
+  _globals['_SUSPENDNODEREQUEST']._serialized_start=3079
+  _globals['_SUSPENDNODEREQUEST']._serialized_end=3254
+  _globals['_SUSPENDNODERESPONSE']._serialized_start=3256
+  _globals['_SUSPENDNODERESPONSE']._serialized_end=3323
+  _globals['_RESUMENODEREQUEST']._serialized_start=3326
+  _globals['_RESUMENODEREQUEST']._serialized_end=3500
+  _globals['_RESUMENODERESPONSE']._serialized_start=3502
+  _globals['_RESUMENODERESPONSE']._serialized_end=3568
+  _globals['_REVOKENODEREQUEST']._serialized_start=3571
+  _globals['_REVOKENODEREQUEST']._serialized_end=3745
+  _globals['_REVOKENODERESPONSE']._serialized_start=3747
+  _globals['_REVOKENODERESPONSE']._serialized_end=3813
+  _globals['_FEDERATIONSERVICE']._serialized_start=3816
+  _globals['_FEDERATIONSERVICE']._serialized_end=5202
 # @@protoc_insertion_point(module_scope)

@@ -60,6 +60,41 @@ class FederationServiceStub:
                 request_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.ListNodesRequest.SerializeToString,
                 response_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.ListNodesResponse.FromString,
                 _registered_method=True)
+        self.CreateNode = channel.unary_unary(
+                '/nsor.federation.v1.FederationService/CreateNode',
+                request_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.CreateNodeRequest.SerializeToString,
+                response_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.CreateNodeResponse.FromString,
+                _registered_method=True)
+        self.CreateEnrolmentToken = channel.unary_unary(
+                '/nsor.federation.v1.FederationService/CreateEnrolmentToken',
+                request_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.CreateEnrolmentTokenRequest.SerializeToString,
+                response_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.CreateEnrolmentTokenResponse.FromString,
+                _registered_method=True)
+        self.EnrolNode = channel.unary_unary(
+                '/nsor.federation.v1.FederationService/EnrolNode',
+                request_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.EnrolNodeRequest.SerializeToString,
+                response_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.EnrolNodeResponse.FromString,
+                _registered_method=True)
+        self.RenewCertificate = channel.unary_unary(
+                '/nsor.federation.v1.FederationService/RenewCertificate',
+                request_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.RenewCertificateRequest.SerializeToString,
+                response_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.RenewCertificateResponse.FromString,
+                _registered_method=True)
+        self.SuspendNode = channel.unary_unary(
+                '/nsor.federation.v1.FederationService/SuspendNode',
+                request_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.SuspendNodeRequest.SerializeToString,
+                response_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.SuspendNodeResponse.FromString,
+                _registered_method=True)
+        self.ResumeNode = channel.unary_unary(
+                '/nsor.federation.v1.FederationService/ResumeNode',
+                request_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.ResumeNodeRequest.SerializeToString,
+                response_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.ResumeNodeResponse.FromString,
+                _registered_method=True)
+        self.RevokeNode = channel.unary_unary(
+                '/nsor.federation.v1.FederationService/RevokeNode',
+                request_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.RevokeNodeRequest.SerializeToString,
+                response_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.RevokeNodeResponse.FromString,
+                _registered_method=True)
 
 
 class FederationServiceServicer:
@@ -113,6 +148,74 @@ class FederationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateNode(self, request, context):
+        """Creates a node and the token by which it enrols, once, within its life. Only the token's hash is kept, so hand it
+        over on a way that nobody else reads. Sent again, the request gives the same token again.
+
+        Errors: INVALID_FIELD, NODE_ALREADY_EXISTS, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateEnrolmentToken(self, request, context):
+        """Creates a further token for a node whose first was lost or not used in time, or whose certificate ended before it
+        was renewed. Tokens of the node that were not used are void from then on; its certificates stay good.
+
+        Errors: NODE_NOT_FOUND, NODE_REVOKED, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnrolNode(self, request, context):
+        """Gives the node to which a token belongs its certificate. The one call for which none is needed: it is served on the
+        enrolment port only. The same token with the same CSR gives the same certificate again while the token lives; with
+        another CSR it is refused.
+
+        Errors: ENROLMENT_TOKEN_INVALID, CSR_INVALID, NODE_NOT_ACTIVE, SIGNING_UNAVAILABLE, TOO_MANY_REQUESTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenewCertificate(self, request, context):
+        """Gives the caller a further certificate. The old one stays good until its end, but of more than 16 the oldest is
+        taken back. Sent again, it gives one more, which does no harm.
+
+        Errors: CSR_INVALID, SIGNING_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SuspendNode(self, request, context):
+        """Keeps a node out for the time being: its calls and open streams end within a second.
+
+        Errors: NODE_NOT_FOUND, NODE_REVOKED, NODE_IS_CALLER, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeNode(self, request, context):
+        """Lets a suspended node in again.
+
+        Errors: NODE_NOT_FOUND, NODE_REVOKED, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeNode(self, request, context):
+        """Keeps a node out for ever: its calls and open streams end within a second, and its id is not given to another.
+
+        Errors: NODE_NOT_FOUND, NODE_IS_CALLER, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FederationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -140,6 +243,41 @@ def add_FederationServiceServicer_to_server(servicer, server):
                     servicer.ListNodes,
                     request_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.ListNodesRequest.FromString,
                     response_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.ListNodesResponse.SerializeToString,
+            ),
+            'CreateNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateNode,
+                    request_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.CreateNodeRequest.FromString,
+                    response_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.CreateNodeResponse.SerializeToString,
+            ),
+            'CreateEnrolmentToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateEnrolmentToken,
+                    request_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.CreateEnrolmentTokenRequest.FromString,
+                    response_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.CreateEnrolmentTokenResponse.SerializeToString,
+            ),
+            'EnrolNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnrolNode,
+                    request_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.EnrolNodeRequest.FromString,
+                    response_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.EnrolNodeResponse.SerializeToString,
+            ),
+            'RenewCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewCertificate,
+                    request_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.RenewCertificateRequest.FromString,
+                    response_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.RenewCertificateResponse.SerializeToString,
+            ),
+            'SuspendNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuspendNode,
+                    request_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.SuspendNodeRequest.FromString,
+                    response_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.SuspendNodeResponse.SerializeToString,
+            ),
+            'ResumeNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeNode,
+                    request_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.ResumeNodeRequest.FromString,
+                    response_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.ResumeNodeResponse.SerializeToString,
+            ),
+            'RevokeNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeNode,
+                    request_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.RevokeNodeRequest.FromString,
+                    response_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.RevokeNodeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -278,6 +416,195 @@ class FederationService:
             '/nsor.federation.v1.FederationService/ListNodes',
             nsor_dot_federation_dot_v1_dot_federation__service__pb2.ListNodesRequest.SerializeToString,
             nsor_dot_federation_dot_v1_dot_federation__service__pb2.ListNodesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.federation.v1.FederationService/CreateNode',
+            nsor_dot_federation_dot_v1_dot_federation__service__pb2.CreateNodeRequest.SerializeToString,
+            nsor_dot_federation_dot_v1_dot_federation__service__pb2.CreateNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateEnrolmentToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.federation.v1.FederationService/CreateEnrolmentToken',
+            nsor_dot_federation_dot_v1_dot_federation__service__pb2.CreateEnrolmentTokenRequest.SerializeToString,
+            nsor_dot_federation_dot_v1_dot_federation__service__pb2.CreateEnrolmentTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnrolNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.federation.v1.FederationService/EnrolNode',
+            nsor_dot_federation_dot_v1_dot_federation__service__pb2.EnrolNodeRequest.SerializeToString,
+            nsor_dot_federation_dot_v1_dot_federation__service__pb2.EnrolNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.federation.v1.FederationService/RenewCertificate',
+            nsor_dot_federation_dot_v1_dot_federation__service__pb2.RenewCertificateRequest.SerializeToString,
+            nsor_dot_federation_dot_v1_dot_federation__service__pb2.RenewCertificateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuspendNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.federation.v1.FederationService/SuspendNode',
+            nsor_dot_federation_dot_v1_dot_federation__service__pb2.SuspendNodeRequest.SerializeToString,
+            nsor_dot_federation_dot_v1_dot_federation__service__pb2.SuspendNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.federation.v1.FederationService/ResumeNode',
+            nsor_dot_federation_dot_v1_dot_federation__service__pb2.ResumeNodeRequest.SerializeToString,
+            nsor_dot_federation_dot_v1_dot_federation__service__pb2.ResumeNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.federation.v1.FederationService/RevokeNode',
+            nsor_dot_federation_dot_v1_dot_federation__service__pb2.RevokeNodeRequest.SerializeToString,
+            nsor_dot_federation_dot_v1_dot_federation__service__pb2.RevokeNodeResponse.FromString,
             options,
             channel_credentials,
             insecure,

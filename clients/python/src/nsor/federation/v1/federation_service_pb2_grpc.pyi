@@ -59,6 +59,46 @@ class FederationServiceStub:
 
     Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
     """
+    CreateNode: _grpc.UnaryUnaryMultiCallable[_federation_service_pb2.CreateNodeRequest, _federation_service_pb2.CreateNodeResponse]
+    """Creates a node and the token by which it enrols, once, within its life. Only the token's hash is kept, so hand it
+    over on a way that nobody else reads. Sent again, the request gives the same token again.
+
+    Errors: INVALID_FIELD, NODE_ALREADY_EXISTS, REQUEST_ID_REUSED.
+    """
+    CreateEnrolmentToken: _grpc.UnaryUnaryMultiCallable[_federation_service_pb2.CreateEnrolmentTokenRequest, _federation_service_pb2.CreateEnrolmentTokenResponse]
+    """Creates a further token for a node whose first was lost or not used in time, or whose certificate ended before it
+    was renewed. Tokens of the node that were not used are void from then on; its certificates stay good.
+
+    Errors: NODE_NOT_FOUND, NODE_REVOKED, REQUEST_ID_REUSED.
+    """
+    EnrolNode: _grpc.UnaryUnaryMultiCallable[_federation_service_pb2.EnrolNodeRequest, _federation_service_pb2.EnrolNodeResponse]
+    """Gives the node to which a token belongs its certificate. The one call for which none is needed: it is served on the
+    enrolment port only. The same token with the same CSR gives the same certificate again while the token lives; with
+    another CSR it is refused.
+
+    Errors: ENROLMENT_TOKEN_INVALID, CSR_INVALID, NODE_NOT_ACTIVE, SIGNING_UNAVAILABLE, TOO_MANY_REQUESTS.
+    """
+    RenewCertificate: _grpc.UnaryUnaryMultiCallable[_federation_service_pb2.RenewCertificateRequest, _federation_service_pb2.RenewCertificateResponse]
+    """Gives the caller a further certificate. The old one stays good until its end, but of more than 16 the oldest is
+    taken back. Sent again, it gives one more, which does no harm.
+
+    Errors: CSR_INVALID, SIGNING_UNAVAILABLE.
+    """
+    SuspendNode: _grpc.UnaryUnaryMultiCallable[_federation_service_pb2.SuspendNodeRequest, _federation_service_pb2.SuspendNodeResponse]
+    """Keeps a node out for the time being: its calls and open streams end within a second.
+
+    Errors: NODE_NOT_FOUND, NODE_REVOKED, NODE_IS_CALLER, REQUEST_ID_REUSED.
+    """
+    ResumeNode: _grpc.UnaryUnaryMultiCallable[_federation_service_pb2.ResumeNodeRequest, _federation_service_pb2.ResumeNodeResponse]
+    """Lets a suspended node in again.
+
+    Errors: NODE_NOT_FOUND, NODE_REVOKED, REQUEST_ID_REUSED.
+    """
+    RevokeNode: _grpc.UnaryUnaryMultiCallable[_federation_service_pb2.RevokeNodeRequest, _federation_service_pb2.RevokeNodeResponse]
+    """Keeps a node out for ever: its calls and open streams end within a second, and its id is not given to another.
+
+    Errors: NODE_NOT_FOUND, NODE_IS_CALLER, REQUEST_ID_REUSED.
+    """
 
 @_typing.type_check_only
 class FederationServiceAsyncStub(FederationServiceStub):
@@ -90,6 +130,46 @@ class FederationServiceAsyncStub(FederationServiceStub):
     """Lists the nodes of the federation, page by page (AIP-158), ordered by name.
 
     Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
+    """
+    CreateNode: _aio.UnaryUnaryMultiCallable[_federation_service_pb2.CreateNodeRequest, _federation_service_pb2.CreateNodeResponse]  # type: ignore[assignment]
+    """Creates a node and the token by which it enrols, once, within its life. Only the token's hash is kept, so hand it
+    over on a way that nobody else reads. Sent again, the request gives the same token again.
+
+    Errors: INVALID_FIELD, NODE_ALREADY_EXISTS, REQUEST_ID_REUSED.
+    """
+    CreateEnrolmentToken: _aio.UnaryUnaryMultiCallable[_federation_service_pb2.CreateEnrolmentTokenRequest, _federation_service_pb2.CreateEnrolmentTokenResponse]  # type: ignore[assignment]
+    """Creates a further token for a node whose first was lost or not used in time, or whose certificate ended before it
+    was renewed. Tokens of the node that were not used are void from then on; its certificates stay good.
+
+    Errors: NODE_NOT_FOUND, NODE_REVOKED, REQUEST_ID_REUSED.
+    """
+    EnrolNode: _aio.UnaryUnaryMultiCallable[_federation_service_pb2.EnrolNodeRequest, _federation_service_pb2.EnrolNodeResponse]  # type: ignore[assignment]
+    """Gives the node to which a token belongs its certificate. The one call for which none is needed: it is served on the
+    enrolment port only. The same token with the same CSR gives the same certificate again while the token lives; with
+    another CSR it is refused.
+
+    Errors: ENROLMENT_TOKEN_INVALID, CSR_INVALID, NODE_NOT_ACTIVE, SIGNING_UNAVAILABLE, TOO_MANY_REQUESTS.
+    """
+    RenewCertificate: _aio.UnaryUnaryMultiCallable[_federation_service_pb2.RenewCertificateRequest, _federation_service_pb2.RenewCertificateResponse]  # type: ignore[assignment]
+    """Gives the caller a further certificate. The old one stays good until its end, but of more than 16 the oldest is
+    taken back. Sent again, it gives one more, which does no harm.
+
+    Errors: CSR_INVALID, SIGNING_UNAVAILABLE.
+    """
+    SuspendNode: _aio.UnaryUnaryMultiCallable[_federation_service_pb2.SuspendNodeRequest, _federation_service_pb2.SuspendNodeResponse]  # type: ignore[assignment]
+    """Keeps a node out for the time being: its calls and open streams end within a second.
+
+    Errors: NODE_NOT_FOUND, NODE_REVOKED, NODE_IS_CALLER, REQUEST_ID_REUSED.
+    """
+    ResumeNode: _aio.UnaryUnaryMultiCallable[_federation_service_pb2.ResumeNodeRequest, _federation_service_pb2.ResumeNodeResponse]  # type: ignore[assignment]
+    """Lets a suspended node in again.
+
+    Errors: NODE_NOT_FOUND, NODE_REVOKED, REQUEST_ID_REUSED.
+    """
+    RevokeNode: _aio.UnaryUnaryMultiCallable[_federation_service_pb2.RevokeNodeRequest, _federation_service_pb2.RevokeNodeResponse]  # type: ignore[assignment]
+    """Keeps a node out for ever: its calls and open streams end within a second, and its id is not given to another.
+
+    Errors: NODE_NOT_FOUND, NODE_IS_CALLER, REQUEST_ID_REUSED.
     """
 
 class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -149,6 +229,88 @@ class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the nodes of the federation, page by page (AIP-158), ordered by name.
 
         Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateNode(
+        self,
+        request: _federation_service_pb2.CreateNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_service_pb2.CreateNodeResponse, _abc.Awaitable[_federation_service_pb2.CreateNodeResponse]]:
+        """Creates a node and the token by which it enrols, once, within its life. Only the token's hash is kept, so hand it
+        over on a way that nobody else reads. Sent again, the request gives the same token again.
+
+        Errors: INVALID_FIELD, NODE_ALREADY_EXISTS, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateEnrolmentToken(
+        self,
+        request: _federation_service_pb2.CreateEnrolmentTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_service_pb2.CreateEnrolmentTokenResponse, _abc.Awaitable[_federation_service_pb2.CreateEnrolmentTokenResponse]]:
+        """Creates a further token for a node whose first was lost or not used in time, or whose certificate ended before it
+        was renewed. Tokens of the node that were not used are void from then on; its certificates stay good.
+
+        Errors: NODE_NOT_FOUND, NODE_REVOKED, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def EnrolNode(
+        self,
+        request: _federation_service_pb2.EnrolNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_service_pb2.EnrolNodeResponse, _abc.Awaitable[_federation_service_pb2.EnrolNodeResponse]]:
+        """Gives the node to which a token belongs its certificate. The one call for which none is needed: it is served on the
+        enrolment port only. The same token with the same CSR gives the same certificate again while the token lives; with
+        another CSR it is refused.
+
+        Errors: ENROLMENT_TOKEN_INVALID, CSR_INVALID, NODE_NOT_ACTIVE, SIGNING_UNAVAILABLE, TOO_MANY_REQUESTS.
+        """
+
+    @_abc_1.abstractmethod
+    def RenewCertificate(
+        self,
+        request: _federation_service_pb2.RenewCertificateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_service_pb2.RenewCertificateResponse, _abc.Awaitable[_federation_service_pb2.RenewCertificateResponse]]:
+        """Gives the caller a further certificate. The old one stays good until its end, but of more than 16 the oldest is
+        taken back. Sent again, it gives one more, which does no harm.
+
+        Errors: CSR_INVALID, SIGNING_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def SuspendNode(
+        self,
+        request: _federation_service_pb2.SuspendNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_service_pb2.SuspendNodeResponse, _abc.Awaitable[_federation_service_pb2.SuspendNodeResponse]]:
+        """Keeps a node out for the time being: its calls and open streams end within a second.
+
+        Errors: NODE_NOT_FOUND, NODE_REVOKED, NODE_IS_CALLER, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeNode(
+        self,
+        request: _federation_service_pb2.ResumeNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_service_pb2.ResumeNodeResponse, _abc.Awaitable[_federation_service_pb2.ResumeNodeResponse]]:
+        """Lets a suspended node in again.
+
+        Errors: NODE_NOT_FOUND, NODE_REVOKED, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeNode(
+        self,
+        request: _federation_service_pb2.RevokeNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_service_pb2.RevokeNodeResponse, _abc.Awaitable[_federation_service_pb2.RevokeNodeResponse]]:
+        """Keeps a node out for ever: its calls and open streams end within a second, and its id is not given to another.
+
+        Errors: NODE_NOT_FOUND, NODE_IS_CALLER, REQUEST_ID_REUSED.
         """
 
 def add_FederationServiceServicer_to_server(servicer: FederationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,15 +26,21 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from nsor.common.v1 import access_pb2 as nsor_dot_common_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dnsor/federation/v1/node.proto\x12\x12nsor.federation.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\"\xd1\x02\n\x04Node\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\x12(\n\x04role\x18\x03 \x01(\x0e\x32\x14.nsor.common.v1.RoleR\x04role\x12\"\n\x0cjurisdiction\x18\x04 \x01(\tR\x0cjurisdiction\x12\x33\n\x05state\x18\x05 \x01(\x0e\x32\x1d.nsor.federation.v1.NodeStateR\x05state\x12;\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12R\n\x17\x63\x65rtificate_expire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x15\x63\x65rtificateExpireTime*p\n\tNodeState\x12\x1a\n\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11NODE_STATE_ACTIVE\x10\x01\x12\x18\n\x14NODE_STATE_SUSPENDED\x10\x02\x12\x16\n\x12NODE_STATE_REVOKED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dnsor/federation/v1/node.proto\x12\x12nsor.federation.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\"\x96\x03\n\x04Node\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12-\n\x0c\x64isplay_name\x18\x02 \x01(\tB\n\xbaH\x07r\x02\x18x\xc8\x01\x01R\x0b\x64isplayName\x12\x35\n\x04role\x18\x03 \x01(\x0e\x32\x14.nsor.common.v1.RoleB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x04role\x12+\n\x0cjurisdiction\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x0cjurisdiction\x12\x33\n\x05state\x18\x05 \x01(\x0e\x32\x1d.nsor.federation.v1.NodeStateR\x05state\x12;\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12R\n\x17\x63\x65rtificate_expire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x15\x63\x65rtificateExpireTime\x12!\n\x0cstate_reason\x18\x08 \x01(\tR\x0bstateReason*p\n\tNodeState\x12\x1a\n\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11NODE_STATE_ACTIVE\x10\x01\x12\x18\n\x14NODE_STATE_SUSPENDED\x10\x02\x12\x16\n\x12NODE_STATE_REVOKED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nsor.federation.v1.node_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_NODESTATE']._serialized_start=455
-  _globals['_NODESTATE']._serialized_end=567
+  _globals['_NODE'].fields_by_name['display_name']._loaded_options = None
+  _globals['_NODE'].fields_by_name['display_name']._serialized_options = b'\272H\007r\002\030x\310\001\001'
+  _globals['_NODE'].fields_by_name['role']._loaded_options = None
+  _globals['_NODE'].fields_by_name['role']._serialized_options = b'\272H\010\202\001\002\020\001\310\001\001'
+  _globals['_NODE'].fields_by_name['jurisdiction']._loaded_options = None
+  _globals['_NODE'].fields_by_name['jurisdiction']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_NODESTATE']._serialized_start=524
+  _globals['_NODESTATE']._serialized_end=636
   _globals['_NODE']._serialized_start=116
-  _globals['_NODE']._serialized_end=453
+  _globals['_NODE']._serialized_end=522
 # @@protoc_insertion_point(module_scope)

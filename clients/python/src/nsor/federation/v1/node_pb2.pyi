@@ -60,23 +60,26 @@ class Node(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     CERTIFICATE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    STATE_REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `nodes/{node}`, for example "nodes/punjab-police"."""
     display_name: _builtins.str
-    """Name for people."""
+    """Required. Name for people, 1 to 120 characters."""
     role: _access_pb2.Role.ValueType
-    """What the node is, and so what it may call."""
+    """Required. What the node is, and so what it may call."""
     jurisdiction: _builtins.str
     """The province or territory that it acts for, as the gazetteer spells it; empty for national bodies."""
     state: Global___NodeState.ValueType
-    """Whether the node may call."""
+    """Output only. Whether the node may call."""
+    state_reason: _builtins.str
+    """Output only. Why the node has the state it has, in the words of who changed it; empty if nobody ever did."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the node was enrolled."""
+        """Output only. When the node was created."""
 
     @_builtins.property
     def certificate_expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the newest certificate of the node ends."""
+        """Output only. When the newest certificate of the node ends; not set before its first."""
 
     def __init__(
         self,
@@ -88,10 +91,11 @@ class Node(_message.Message):
         state: Global___NodeState.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         certificate_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        state_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_expire_time", b"certificate_expire_time", "create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_expire_time", b"certificate_expire_time", "create_time", b"create_time", "display_name", b"display_name", "jurisdiction", b"jurisdiction", "name", b"name", "role", b"role", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_expire_time", b"certificate_expire_time", "create_time", b"create_time", "display_name", b"display_name", "jurisdiction", b"jurisdiction", "name", b"name", "role", b"role", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

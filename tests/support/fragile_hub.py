@@ -1,0 +1,62 @@
+"""A hub that can be broken."""
+
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+
+import psutil
+
+from hub.dev.postgres import EmbeddedPostgres
+from tests.support.hub import RunningHub
+
+
+class FragileHub(RunningHub):
+    """A hub whose processes can be killed and paused."""
+
+    @property
+    def postgres(self) -> EmbeddedPostgres:
+        """Its database server, which it starts again by itself."""
+        return EmbeddedPostgres(self.folder / "postgres")
+
+    def kill(self) -> None:
+        """Kills the supervisor alone, by SIGKILL."""
+        assert self._process
+        self._process.kill()
+        self._process.wait()
+
+    def workers(self) -> list[psutil.Process]:
+        """The living worker processes, the oldest first."""
+        return workers_of(self.pid)
+
+    def serving_workers(self) -> list[psutil.Process]:
+        """Those of them that have the register in memory."""
+        log = self.log()
+        return [worker for worker in self.workers() if f"worker={worker.pid} serving: True" in log]
+
+    @contextmanager
+    def database_standing_still(self) -> Generator[None]:
+        """All of PostgreSQL stopped by SIGSTOP for the time of the block."""
+        postmaster = psutil.Process(int((self.folder / "postgres" / "postmaster.pid").read_text().split()[0]))
+        # First, so that it starts no child after they were listed.
+        postmaster.suspend()
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        try:
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.suspend()
+            yield
+        finally:
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+
+
+def workers_of(supervisor: int) -> list[psutil.Process]:
+    """The living worker processes of a supervisor, the oldest first."""
+    children = sorted(psutil.Process(supervisor).children(), key=psutil.Process.create_time)
+    return [child for child in children if _is_worker(child)]
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):  # it ended meanwhile
+        return "spawn_main" in " ".join(process.cmdline())
+    return False
