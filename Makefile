@@ -5,10 +5,10 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test fault bench check breaking gen format lock clean
+.PHONY: help demo up test fault bench bench-quick check breaking gen format lock clean
 
 help: ## Lists what make can do
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 .venv/installed: requirements.lock pyproject.toml clients/python/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python3 >= 3.11 is needed")'
@@ -30,8 +30,11 @@ test: .venv/installed ## All fast tests, and a short pass of the slow ones
 fault: .venv/installed ## The long tests that kill, pause and cut
 	$(BIN)/pytest tests/fault --long
 
-bench: .venv/installed ## All benchmarks; QUICK=--quick ends within a minute
-	$(BIN)/python -m benchmarks.feed $(QUICK)
+bench: .venv/installed ## All benchmarks
+	$(BIN)/python -m benchmarks.feed
+
+bench-quick: .venv/installed ## The same in a minute
+	$(BIN)/python -m benchmarks.feed --quick
 
 check: .venv/installed ## Lint, types, architecture, contract, generated code
 	ruff check .

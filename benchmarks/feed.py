@@ -42,7 +42,8 @@ class Size:
         rounds: turns of the hub and pgbench.
         seconds: of each.
         imported: records written by ImportOffenders in each round.
-        deliveries: events times watchers, about, for each figure of events.
+        deliveries: events times watchers, about, for each figure of live events.
+        history: the same from the beginning of the feed, where opening the streams must not count.
         lag_seconds: of writing at a steady rate.
         records: in the snapshot.
     """
@@ -51,13 +52,16 @@ class Size:
     seconds: int
     imported: int
     deliveries: int
+    history: int
     lag_seconds: int
     records: int
 
 
-FULL = Size(rounds=5, seconds=10, imported=20_000, deliveries=100_000, lag_seconds=30, records=1_000_000)
-QUICK = Size(rounds=2, seconds=3, imported=3_000, deliveries=10_000, lag_seconds=5, records=10_000)
-TINY = Size(rounds=1, seconds=3, imported=200, deliveries=200, lag_seconds=1, records=500)
+FULL = Size(
+    rounds=5, seconds=10, imported=20_000, deliveries=100_000, history=1_000_000, lag_seconds=30, records=1_000_000
+)
+QUICK = Size(rounds=2, seconds=3, imported=3_000, deliveries=10_000, history=60_000, lag_seconds=5, records=10_000)
+TINY = Size(rounds=1, seconds=3, imported=200, deliveries=200, history=200, lag_seconds=1, records=500)
 
 
 class Measurement:
@@ -99,7 +103,7 @@ class Measurement:
         """
         self._head()
         [(written,)] = self._hub.sql("SELECT sum(jsonb_array_length(changes))::integer FROM feed_event")
-        events = min(written, -(-self._size.deliveries // watchers))
+        events = min(written, -(-self._size.history // watchers))
         shares = [(share, events) for share in split(watchers, _PROCESSES)]
         times = self._team.work(crew.catch_up, *shares)
         elapsed = max(ended for _, ended in times) - min(began for began, _ in times)
