@@ -56,6 +56,8 @@ class RunningHub:
         deadline = time.monotonic() + _READY_SECONDS
         while not ready_file.exists():
             if self._process.poll() is not None or time.monotonic() > deadline:
+                self._process.terminate()
+                self._process.wait(_STOP_SECONDS)
                 raise AssertionError(f"the hub did not start:\n{self.log()[-4000:]}")
             time.sleep(0.05)
         ready = json.loads(ready_file.read_text())
