@@ -131,9 +131,7 @@ def test_oversight_is_for_npb(npb: Node, sindh: Node, written: CreateOffenderRes
 def test_every_rpc_states_who_may_call_it() -> None:
     for method in METHODS.values():
         assert method.GetOptions().HasExtension(access_pb2.access), f"{method.full_name} has no access rule"
-        assert bool(access(method).roles) != access(method).enrolment, (
-            f"{method.full_name}: for roles, or for enrolment"
-        )
+        assert bool(access(method).roles) != access(method).enrolment, f"{method.full_name}: for whom?"
         assert access_pb2.ROLE_UNSPECIFIED not in access(method).roles
         if access(method).officer_required:
             assert "officer" in method.input_type.fields_by_name

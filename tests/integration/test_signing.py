@@ -161,5 +161,6 @@ def test_the_ca_within_the_hub_has_its_key_encrypted(hub: RunningHub, tmp_path: 
         with Client(served.target, enrolling(served, "npb", tmp_path / "npb")(), timeout=30) as npb:
             npb.create_node("kp-police", Node(display_name="KP Police", role=ROLE_POLICE))
         assert PASSWORD not in served.log()
+        later = enrolling(served, "later", tmp_path / "later")
         (tmp_path / "ca" / "key.pem").unlink()
-        not_yet(enrolling(served, "later", tmp_path / "later"))
+        not_yet(later)
