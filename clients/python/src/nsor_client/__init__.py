@@ -23,6 +23,7 @@ from nsor_client.errors import (
     Unauthenticated,
     Unavailable,
 )
+from nsor_client.following import LineState
 
 __all__ = [
     "AlreadyExists",
@@ -36,6 +37,7 @@ __all__ = [
     "FieldViolation",
     "InternalError",
     "InvalidRequest",
+    "LineState",
     "NotFound",
     "NsorError",
     "OutOfRange",

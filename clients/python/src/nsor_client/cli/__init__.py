@@ -24,6 +24,7 @@ from nsor_client import (
     Credentials,
     CredentialsError,
     DeadlineExceeded,
+    LineState,
     NsorError,
     Unavailable,
 )
@@ -370,11 +371,12 @@ def watch(
         str, typer.Option(metavar="REVISION", help='Continue after it; "0" is the beginning. From now on by default.')
     ] = "",
 ) -> None:
-    """Follow the changes of the register, until Ctrl-C or until the line breaks.
+    """Follow the changes of the register, until Ctrl-C.
 
-    Says at the end how to continue where it stopped. With --json every
-    response is printed, also those without events, which say up to which
-    revision everything is known.
+    Where the line breaks it waits, says why, and goes on where it was;
+    nothing is left out and nothing shown twice. Says at the end how to
+    continue. With --json every response is printed, also those without
+    events, which say up to which revision everything is known.
 
     Examples:
 
@@ -383,7 +385,13 @@ def watch(
     """
     session = Session.of(context)
     revision = ""
-    with session.client() as client, closing(client.watch_changes(after)) as responses, suppress(KeyboardInterrupt):
+    with (
+        session.client() as client,
+        closing(
+            client.watch_changes(after, on_state=lambda state: session.note(render.line_state(state)))
+        ) as responses,
+        suppress(KeyboardInterrupt),
+    ):
         try:
             for response in responses:
                 session.show(response, render.changes)
@@ -391,6 +399,18 @@ def watch(
         finally:
             if revision:
                 session.note(f"To continue: nsor watch --after {revision}")
+
+
+@app.command()
+def status(context: typer.Context) -> None:
+    """Show how far the register is, and how far behind it each node is.
+
+    Only nodes that follow the feed and acknowledge what they applied are
+    shown.
+    """
+    session = Session.of(context)
+    with session.client() as client:
+        session.show(client.get_federation_status(), render.status)
 
 
 @app.command("import")
