@@ -385,11 +385,13 @@ def watch(
     """
     session = Session.of(context)
     revision = ""
+
+    def tell(state: LineState) -> None:
+        session.note(render.line_state(state))
+
     with (
         session.client() as client,
-        closing(
-            client.watch_changes(after, on_state=lambda state: session.note(render.line_state(state)))
-        ) as responses,
+        closing(client.watch_changes(after, on_state=tell)) as responses,
         suppress(KeyboardInterrupt),
     ):
         try:
