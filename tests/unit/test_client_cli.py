@@ -20,7 +20,13 @@ import pytest
 
 from nsor.common.v1.access_pb2 import ROLE_POLICE
 from nsor.common.v1.error_reason_pb2 import ErrorReason
-from nsor.common.v1.officer_pb2 import PURPOSE_INVESTIGATION, PURPOSE_RECORD_MAINTENANCE, PURPOSE_VETTING
+from nsor.common.v1.officer_pb2 import (
+    PURPOSE_INVESTIGATION,
+    PURPOSE_RECORD_MAINTENANCE,
+    PURPOSE_SUPERVISION,
+    PURPOSE_VETTING,
+    OfficerContext,
+)
 from nsor.federation.v1.federation_service_pb2 import (
     Change,
     Event,
@@ -47,6 +53,7 @@ from nsor.registry.v1.registry_service_pb2 import (
     ImportOffendersResponse,
     ListOffendersResponse,
     RowError,
+    UpdateOffenderResponse,
 )
 from nsor_client.cli import TEMPLATE, failures, main
 from nsor_client.protojson import from_json
@@ -455,6 +462,42 @@ def test_ctrl_c_ends_a_watch_well(node: Path, sdk_hub: ScriptedHub) -> None:
     assert err in {f"connected\nTo continue: nsor watch --after {revision}\n" for revision in (8, 9)}
 
 
+def test_the_outbox_queues_without_a_line_sends_and_keeps_what_was_refused(
+    nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: Any, context: grpc.ServicerContext) -> CreateOffenderResponse:
+        refuse(context, grpc.StatusCode.ALREADY_EXISTS, "why", "ERROR_REASON_OFFENDER_ALREADY_EXISTS")
+
+    monkeypatch.setenv("NSOR_OUTBOX", str(tmp_path / "outbox.db"))
+    assert nsor("outbox", "list")[1] == "The outbox is empty.\n"
+    nsor("outbox", "add", "-", stdin='{"district": "Lahore"}')
+    nsor("outbox", "add", "-", "--update", "district", stdin='{"district": "Multan"}')
+    nsor("outbox", "add", "-", "--notice-of", NAME, stdin="{}")
+    _, out, _ = nsor("--json", "outbox", "list")
+    entries = [json.loads(line) for line in out.splitlines()]
+    assert [entry["kind"] for entry in entries] == ["CreateOffender", "UpdateOffender", "RecordNotice"]
+    assert {entry["state"] for entry in entries} == {"queued"}
+
+    sdk_hub.on["CreateOffender"] = refused
+    sdk_hub.answer("UpdateOffender", UpdateOffenderResponse(revision="e.7"))
+    sdk_hub.answer("RecordNotice", RecordNoticeResponse(revision="e.8"))
+    code, _, err = nsor("outbox", "send")
+    assert code == 6
+    assert err.endswith("\n2 written, 1 refused, 0 waiting\n")
+    assert sdk_hub.requests["UpdateOffender"][0].update_mask.paths == ["district"]
+    assert sdk_hub.requests["RecordNotice"][0].officer == OfficerContext(officer_id="PB-1", purpose=PURPOSE_SUPERVISION)
+    assert "ERROR_REASON_OFFENDER_ALREADY_EXISTS" in nsor("outbox", "list")[1]
+    assert nsor("outbox", "drop", "1")[0] == 0
+    assert nsor("outbox", "drop", "1")[0] == 4
+
+    sdk_hub.on["RecordNotice"] = lambda _, context: refuse(
+        context, grpc.StatusCode.UNAVAILABLE, "going down", "ERROR_REASON_HUB_UNAVAILABLE"
+    )
+    nsor("outbox", "add", "-", "--notice-of", NAME, stdin="{}")
+    code, _, err = nsor("outbox", "send")
+    assert (code, err) == (5, "0 written, 0 refused, 1 waiting\nstopped: going down\n")
+
+
 def test_every_command_has_a_help_of_its_own(nsor: Nsor) -> None:
     for command in (
         ["check"],
@@ -468,6 +511,10 @@ def test_every_command_has_a_help_of_its_own(nsor: Nsor) -> None:
         ["notice", "record"],
         ["notice", "list"],
         ["node", "list"],
+        ["outbox", "add"],
+        ["outbox", "send"],
+        ["outbox", "list"],
+        ["outbox", "drop"],
     ):
         code, out, _ = nsor(*command, "--help")
         assert code == 0

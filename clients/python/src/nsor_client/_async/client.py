@@ -110,6 +110,11 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    @property
+    def node(self) -> str:
+        """Identifier of the node that asks, such as "punjab-police"."""
+        return self._endpoint.credentials.node
+
     async def close(self) -> None:
         """Closes the line; calls and streams that are still open are cancelled."""
         self._closed.set()
@@ -266,6 +271,21 @@ class AsyncClient:
         async for page in self._pages(self._monitoring.ListNotices, request, timeout):
             for notice in page.notices:
                 yield notice
+
+    async def write(
+        self,
+        request: CreateOffenderRequest | UpdateOffenderRequest | RecordNoticeRequest,
+        *,
+        timeout: float | None = None,
+    ) -> CreateOffenderResponse | UpdateOffenderResponse | RecordNoticeResponse:
+        """Sends a write as it was made, with the `request_id` that it has."""
+        match request:
+            case CreateOffenderRequest():
+                return await self._call(self._registry.CreateOffender, request, timeout, request.request_id)
+            case UpdateOffenderRequest():
+                return await self._call(self._registry.UpdateOffender, request, timeout, request.request_id)
+            case RecordNoticeRequest():
+                return await self._call(self._monitoring.RecordNotice, request, timeout, request.request_id)
 
     async def watch_changes(
         self, after: str = "", *, on_state: OnState | None = None

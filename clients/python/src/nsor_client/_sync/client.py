@@ -111,6 +111,11 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def node(self) -> str:
+        """Identifier of the node that asks, such as "punjab-police"."""
+        return self._endpoint.credentials.node
+
     def close(self) -> None:
         """Closes the line; calls and streams that are still open are cancelled."""
         self._closed.set()
@@ -267,6 +272,21 @@ class Client:
         for page in self._pages(self._monitoring.ListNotices, request, timeout):
             for notice in page.notices:
                 yield notice
+
+    def write(
+        self,
+        request: CreateOffenderRequest | UpdateOffenderRequest | RecordNoticeRequest,
+        *,
+        timeout: float | None = None,
+    ) -> CreateOffenderResponse | UpdateOffenderResponse | RecordNoticeResponse:
+        """Sends a write as it was made, with the `request_id` that it has."""
+        match request:
+            case CreateOffenderRequest():
+                return self._call(self._registry.CreateOffender, request, timeout, request.request_id)
+            case UpdateOffenderRequest():
+                return self._call(self._registry.UpdateOffender, request, timeout, request.request_id)
+            case RecordNoticeRequest():
+                return self._call(self._monitoring.RecordNotice, request, timeout, request.request_id)
 
     def watch_changes(
         self, after: str = "", *, on_state: OnState | None = None
