@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from inspect import isawaitable
 from ipaddress import ip_address
 from typing import Any, Never
@@ -21,6 +22,8 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
+from nsor.federation.v1.federation_service_pb2 import GetSnapshotResponse, SnapshotEnd
+from nsor.registry.v1.offender_pb2 import Offender
 from nsor_client import Credentials
 from nsor_client.channel import SERVICES
 
@@ -176,6 +179,17 @@ def refuse(
         status.details.append(packed)
     context.abort_with_status(rpc_status.to_status(status))
     raise AssertionError("abort_with_status always raises")
+
+
+def snapshot_of(count: int) -> list[GetSnapshotResponse]:
+    """A whole snapshot of this many records, each in a response of its own."""
+    offenders = [Offender(name=f"offenders/{n}", etag=str(n)) for n in range(count)]
+    checksum = sha256("".join(f"{o.name} {o.etag}\n" for o in offenders).encode()).digest()
+    end = SnapshotEnd(offender_count=count, checksum=checksum)
+    return [
+        *(GetSnapshotResponse(revision="e.7", offenders=[offender]) for offender in offenders),
+        GetSnapshotResponse(revision="e.7", end=end),
+    ]
 
 
 async def settled(value: Any) -> Any:

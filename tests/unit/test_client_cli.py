@@ -3,13 +3,14 @@
 import csv
 import io
 import json
-import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,8 +20,20 @@ import pytest
 
 from nsor.common.v1.access_pb2 import ROLE_POLICE
 from nsor.common.v1.error_reason_pb2 import ErrorReason
-from nsor.common.v1.officer_pb2 import PURPOSE_INVESTIGATION, PURPOSE_RECORD_MAINTENANCE, PURPOSE_VETTING
-from nsor.federation.v1.federation_service_pb2 import Change, Event, ListNodesResponse, WatchChangesResponse
+from nsor.common.v1.officer_pb2 import (
+    PURPOSE_INVESTIGATION,
+    PURPOSE_RECORD_MAINTENANCE,
+    PURPOSE_SUPERVISION,
+    PURPOSE_VETTING,
+    OfficerContext,
+)
+from nsor.federation.v1.federation_service_pb2 import (
+    Change,
+    Event,
+    GetFederationStatusResponse,
+    ListNodesResponse,
+    WatchChangesResponse,
+)
 from nsor.federation.v1.node_pb2 import NODE_STATE_ACTIVE, Node
 from nsor.lookup.v1.lookup_service_pb2 import (
     OUTCOME_CANNOT_ANSWER,
@@ -40,6 +53,7 @@ from nsor.registry.v1.registry_service_pb2 import (
     ImportOffendersResponse,
     ListOffendersResponse,
     RowError,
+    UpdateOffenderResponse,
 )
 from nsor_client.cli import TEMPLATE, failures, main
 from nsor_client.protojson import from_json
@@ -380,23 +394,29 @@ def test_a_result_file_that_cannot_be_written_is_told(nsor: Nsor, tmp_path: Path
     assert err == f"error: {tmp_path / 'no' / 'result.csv'}: No such file or directory\n"
 
 
-def changes(_: Any, context: grpc.ServicerContext) -> Iterator[WatchChangesResponse]:
+def changes(request: Any, context: grpc.ServicerContext) -> Iterator[WatchChangesResponse]:
+    """Two responses, after which the hub goes down; when it is back, it is that of another epoch."""
+    if request.after == "9":
+        refuse(context, grpc.StatusCode.FAILED_PRECONDITION, "restored", "ERROR_REASON_REVISION_EPOCH_CHANGED")
     yield WatchChangesResponse(revision="8")
     event = Event(changes=[Change(offender=AN_OFFENDER), Change(notice=Notice(name=f"{NAME}/notices/1"))])
     yield WatchChangesResponse(revision="9", events=[event])
-    if os.environ.get("NSOR_TEST_CUT"):
-        refuse(context, grpc.StatusCode.UNAVAILABLE, "going down", "ERROR_REASON_HUB_UNAVAILABLE")
+    refuse(context, grpc.StatusCode.UNAVAILABLE, "going down", "ERROR_REASON_HUB_UNAVAILABLE")
 
 
-def test_watch_shows_each_change_and_where_to_continue(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+def test_watch_shows_each_change_and_the_state_of_the_line(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
     sdk_hub.on["WatchChanges"] = changes
     code, out, err = nsor("watch", "--after", "7")
     offender, notice = out.splitlines()
-    assert (code, err) == (0, "To continue: nsor watch --after 9\n")
     assert NAME in offender
     assert "Test Person, son of Test Guardian" in offender
     assert f"{NAME}/notices/1" in notice
-    assert sdk_hub.requests["WatchChanges"][0].after == "7"
+    assert [request.after for request in sdk_hub.requests["WatchChanges"]] == ["7", "9"]
+    connected, waiting, to_continue, error, *_ = err.splitlines()
+    assert connected == "connected"
+    assert re.fullmatch(r"no line, next try in 0\.\d s: going down", waiting)
+    assert to_continue == "To continue: nsor watch --after 9"
+    assert (code, error) == (1, "error: restored")
 
 
 def test_watch_as_json_prints_bookmarks_too(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
@@ -405,19 +425,26 @@ def test_watch_as_json_prints_bookmarks_too(nsor: Nsor, sdk_hub: ScriptedHub) ->
     assert [json.loads(line)["revision"] for line in out.splitlines()] == ["8", "9"]
 
 
-def test_a_watch_that_breaks_ends_with_5_and_says_where_to_continue(
-    nsor: Nsor, sdk_hub: ScriptedHub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NSOR_TEST_CUT", "1")
-    sdk_hub.on["WatchChanges"] = changes
-    code, _, err = nsor("watch")
-    assert code == 5
-    assert err.startswith("To continue: nsor watch --after 9\nerror: going down\n")
+def test_status_is_a_table_with_a_line_for_each_node(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    response = GetFederationStatusResponse(revision="e.7")
+    sdk_hub.answer("GetFederationStatus", response)
+    _, out, _ = nsor("status")
+    assert out.endswith("\nNo node has acknowledged anything yet.\n")
+    response.nodes.add(node="nodes/sindh-police", events_behind=12, seconds_behind=3.25)
+    response.nodes.add(node="nodes/fia")
+    code, out, _ = nsor("status")
+    head, _, sindh, fia = out.splitlines()
+    assert code == 0
+    assert head.startswith("register at e.7, as known at ")
+    assert sindh.split()[:3] == ["nodes/sindh-police", "12", "3.2"]
+    assert fia.split()[:3] == ["nodes/fia", "0", "0.0"]
+    _, out, _ = nsor("--json", "status")
+    assert from_json(out, GetFederationStatusResponse) == response
 
 
 def test_ctrl_c_ends_a_watch_well(node: Path, sdk_hub: ScriptedHub) -> None:
     def endless(request: Any, context: grpc.ServicerContext) -> Iterator[WatchChangesResponse]:
-        yield from changes(request, context)
+        yield from islice(changes(request, context), 2)
         ended.wait(60)
 
     ended = threading.Event()
@@ -432,13 +459,50 @@ def test_ctrl_c_ends_a_watch_well(node: Path, sdk_hub: ScriptedHub) -> None:
         ended.set()
     assert process.returncode == 0
     # 8 where Ctrl-C came right behind the line: then the change is shown once more, and never left out.
-    assert err in {f"To continue: nsor watch --after {revision}\n" for revision in (8, 9)}
+    assert err in {f"connected\nTo continue: nsor watch --after {revision}\n" for revision in (8, 9)}
+
+
+def test_the_outbox_queues_without_a_line_sends_and_keeps_what_was_refused(
+    nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: Any, context: grpc.ServicerContext) -> CreateOffenderResponse:
+        refuse(context, grpc.StatusCode.ALREADY_EXISTS, "why", "ERROR_REASON_OFFENDER_ALREADY_EXISTS")
+
+    monkeypatch.setenv("NSOR_OUTBOX", str(tmp_path / "outbox.db"))
+    assert nsor("outbox", "list")[1] == "The outbox is empty.\n"
+    nsor("outbox", "add", "-", stdin='{"district": "Lahore"}')
+    nsor("outbox", "add", "-", "--update", "district", stdin='{"district": "Multan"}')
+    nsor("outbox", "add", "-", "--notice-of", NAME, stdin="{}")
+    _, out, _ = nsor("--json", "outbox", "list")
+    entries = [json.loads(line) for line in out.splitlines()]
+    assert [entry["kind"] for entry in entries] == ["CreateOffender", "UpdateOffender", "RecordNotice"]
+    assert {entry["state"] for entry in entries} == {"queued"}
+
+    sdk_hub.on["CreateOffender"] = refused
+    sdk_hub.answer("UpdateOffender", UpdateOffenderResponse(revision="e.7"))
+    sdk_hub.answer("RecordNotice", RecordNoticeResponse(revision="e.8"))
+    code, _, err = nsor("outbox", "send")
+    assert code == 6
+    assert err.endswith("\n2 written, 1 refused, 0 waiting\n")
+    assert sdk_hub.requests["UpdateOffender"][0].update_mask.paths == ["district"]
+    assert sdk_hub.requests["RecordNotice"][0].officer == OfficerContext(officer_id="PB-1", purpose=PURPOSE_SUPERVISION)
+    assert "ERROR_REASON_OFFENDER_ALREADY_EXISTS" in nsor("outbox", "list")[1]
+    assert nsor("outbox", "drop", "1")[0] == 0
+    assert nsor("outbox", "drop", "1")[0] == 4
+
+    sdk_hub.on["RecordNotice"] = lambda _, context: refuse(
+        context, grpc.StatusCode.UNAVAILABLE, "going down", "ERROR_REASON_HUB_UNAVAILABLE"
+    )
+    nsor("outbox", "add", "-", "--notice-of", NAME, stdin="{}")
+    code, _, err = nsor("outbox", "send")
+    assert (code, err) == (5, "0 written, 0 refused, 1 waiting\nstopped: going down\n")
 
 
 def test_every_command_has_a_help_of_its_own(nsor: Nsor) -> None:
     for command in (
         ["check"],
         ["watch"],
+        ["status"],
         ["import"],
         ["offender", "template"],
         ["offender", "create"],
@@ -447,6 +511,10 @@ def test_every_command_has_a_help_of_its_own(nsor: Nsor) -> None:
         ["notice", "record"],
         ["notice", "list"],
         ["node", "list"],
+        ["outbox", "add"],
+        ["outbox", "send"],
+        ["outbox", "list"],
+        ["outbox", "drop"],
     ):
         code, out, _ = nsor(*command, "--help")
         assert code == 0

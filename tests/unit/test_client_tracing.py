@@ -15,7 +15,16 @@ from nsor.common.v1.officer_pb2 import OfficerContext
 from nsor.federation.v1.federation_service_pb2 import ListNodesResponse, WatchChangesResponse
 from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_HIT, CheckCnicResponse, DisclosedPerson
 from nsor_client import AsyncClient, Client, PermissionDenied
-from tests.support.sdk_hub import CertificateAuthority, ScriptedHub, closed, gathered, refuse, settled, step
+from tests.support.sdk_hub import (
+    CertificateAuthority,
+    ScriptedHub,
+    closed,
+    gathered,
+    refuse,
+    settled,
+    snapshot_of,
+    step,
+)
 
 pytest_plugins = ["tests.support.sdk_fixtures"]
 
@@ -108,9 +117,9 @@ async def test_a_stream_is_one_span_until_it_is_closed(
 async def test_streams_that_are_read_by_turns_keep_their_spans_apart(
     sdk_hub: ScriptedHub, sdk_ca: CertificateAuthority, provider: TracerProvider, exporter: InMemorySpanExporter
 ) -> None:
-    sdk_hub.on["WatchChanges"] = lambda request, _: iter([WatchChangesResponse(), WatchChangesResponse()])
+    sdk_hub.on["GetSnapshot"] = lambda request, _: iter(snapshot_of(2))
     async with AsyncClient(sdk_hub.target, sdk_ca.credentials(), tracer_provider=provider) as client:
-        await asyncio.gather(*(gathered(client.watch_changes()) for _ in range(3)))
+        await asyncio.gather(*(gathered(client.get_snapshot()) for _ in range(3)))
     spans = exporter.get_finished_spans()
     assert len(spans) == 3
     assert {span.parent for span in spans} == {None}

@@ -24,6 +24,7 @@ from nsor_client.errors import (
     Unauthenticated,
     Unavailable,
 )
+from nsor_client.following import LineState
 
 __all__ = [
     "AlreadyExists",
@@ -37,6 +38,7 @@ __all__ = [
     "FieldViolation",
     "InternalError",
     "InvalidRequest",
+    "LineState",
     "NotFound",
     "NsorError",
     "OutOfRange",

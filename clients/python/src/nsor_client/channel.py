@@ -24,7 +24,7 @@ SERVICES: tuple[ServiceDescriptor, ...] = tuple(
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 
-_READS = ("Get", "List", "Check")
+_HARMLESS = ("Get", "List", "Check", "Acknowledge")
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,13 @@ class Endpoint:
 def may_be_retried(method: MethodDescriptor) -> bool:
     """Whether sending a call a second time can do no harm.
 
-    Reads change nothing. A write carries a `request_id`, made once before the first try: the hub keeps it
-    together with its answer in the transaction of the write, and a second try is given that answer. A stream
-    is continued by who reads it, since only they know how far they got.
+    Reads change nothing, and an acknowledgement only moves forward. A write carries a `request_id`, made once
+    before the first try: the hub keeps it together with its answer in the transaction of the write, and a
+    second try is given that answer. A stream is continued by who reads it, since only they know how far they
+    got.
     """
     streams = method.client_streaming or method.server_streaming
-    repeatable = method.name.startswith(_READS) or "request_id" in method.input_type.fields_by_name
+    repeatable = method.name.startswith(_HARMLESS) or "request_id" in method.input_type.fields_by_name
     return repeatable and not streams
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, aclosing
 from typing import Self, TypeVar
 from uuid import uuid4
 
@@ -13,10 +13,15 @@ from opentelemetry.trace import TracerProvider, get_tracer
 
 from nsor.common.v1.officer_pb2 import OfficerContext
 from nsor.federation.v1.federation_service_pb2 import (
+    AcknowledgeChangesRequest,
     CreateEnrolmentTokenRequest,
     CreateEnrolmentTokenResponse,
     CreateNodeRequest,
     CreateNodeResponse,
+    GetFederationStatusRequest,
+    GetFederationStatusResponse,
+    GetSnapshotRequest,
+    GetSnapshotResponse,
     ListNodesRequest,
     ListNodesResponse,
     RenewCertificateRequest,
@@ -54,6 +59,9 @@ from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from nsor_client.calls import Outgoing, ended_early, outgoing_call
 from nsor_client.channel import Endpoint
 from nsor_client.credentials import Credentials
+from nsor_client.errors import NsorError, Unavailable
+from nsor_client.following import Backoff, LineState, OnState, async_pause, may_pass
+from nsor_client.snapshot import SnapshotCheck
 
 _Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response", bound=Message)
@@ -95,6 +103,7 @@ class AsyncClient:
         self._credentials = credentials
         self._endpoint = Endpoint(target, credentials, server_name)
         self._timeout = timeout
+        self._closed = asyncio.Event()
         self._tracer = get_tracer("nsor_client", tracer_provider=tracer_provider)
         self._channel = grpc.aio.secure_channel(
             target, credentials.channel_credentials(), options=self._endpoint.channel_options()
@@ -110,8 +119,14 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    @property
+    def node(self) -> str:
+        """Identifier of the node that asks, such as "punjab-police"."""
+        return self._credentials.node
+
     async def close(self) -> None:
         """Closes the line; calls and streams that are still open are cancelled."""
+        self._closed.set()
         await self._channel.close()
 
     async def check_cnic(
@@ -266,25 +281,97 @@ class AsyncClient:
             for notice in page.notices:
                 yield notice
 
-    async def watch_changes(self, after: str = "") -> AsyncGenerator[WatchChangesResponse]:
-        """Follows the changes of the register: in order, each once, until the line breaks or the iterator is
-        closed.
+    async def write(
+        self,
+        request: CreateOffenderRequest | UpdateOffenderRequest | RecordNoticeRequest,
+        *,
+        timeout: float | None = None,
+    ) -> CreateOffenderResponse | UpdateOffenderResponse | RecordNoticeResponse:
+        """Sends a write as it was made, with the `request_id` that it has."""
+        match request:
+            case CreateOffenderRequest():
+                return await self._call(self._registry.CreateOffender, request, timeout, request.request_id)
+            case UpdateOffenderRequest():
+                return await self._call(self._registry.UpdateOffender, request, timeout, request.request_id)
+            case RecordNoticeRequest():
+                return await self._call(self._monitoring.RecordNotice, request, timeout, request.request_id)
 
-        A response without events is a bookmark. Keep the `revision` of the last response that was applied,
-        and give it as `after` the next time. It has no deadline; a dead line is noticed by keepalive.
-        Cancelling a pending read, as `asyncio.wait_for` does, ends the stream.
+    async def watch_changes(
+        self, after: str = "", *, on_state: OnState | None = None
+    ) -> AsyncGenerator[WatchChangesResponse]:
+        """Follows the changes of the register: in order, each once, until the iterator is closed.
+
+        Where the line breaks, or the hub ends it, the watch goes on after the last response that it gave, as
+        soon as there is a line again: nothing is left out, nothing comes twice. A response without events is a
+        bookmark. Keep the `revision` of the last response that was applied, and give it as `after` when the
+        program starts again. It has no deadline; a dead line is noticed by keepalive. Cancelling a pending
+        read, as `asyncio.wait_for` does, ends the watch.
 
         Args:
-            after: revision to continue after; empty for what changes from now on, "0" for everything.
+            after: revision to continue after; "0" for everything; empty for what changes from the first
+                response on.
+            on_state: told when the watch is connected, and each time that it waits for another try, and why.
+
+        Raises:
+            NsorError: one that no later try can mend. Those about `after`: `InvalidRequest` (INVALID_REVISION),
+                `FailedPrecondition` (REVISION_EPOCH_CHANGED), `OutOfRange` (REVISION_COMPACTED: take
+                `get_snapshot`, and watch after its revision).
         """
-        request = WatchChangesRequest(after=after)
-        with self._outgoing(type(request)) as outgoing:
-            call = self._federation.WatchChanges(request, metadata=outgoing.metadata)
+        tell: OnState = on_state or _ignore
+        backoff = Backoff()
+        while True:
+            connected = False
+            try:
+                async with aclosing(self._watch(after)) as responses:
+                    async for response in responses:
+                        if not connected:
+                            connected = True
+                            backoff.reset()
+                            tell(LineState())
+                        after = response.revision
+                        yield response
+                raise Unavailable(grpc.StatusCode.UNAVAILABLE, "The hub ended the stream.")
+            except NsorError as error:
+                if self._closed.is_set() or not may_pass(error):
+                    raise
+                wait = backoff.next(error.retry_after)
+                tell(LineState(error, wait))
+                await async_pause(self._closed, wait)
+                if self._closed.is_set():
+                    raise
+
+    async def get_snapshot(self, *, timeout: float | None = None) -> AsyncGenerator[GetSnapshotResponse]:
+        """Reads every record and notice as they were at one revision; `watch_changes` goes on after it.
+
+        The last response has `end` set, and comes only after everything matched its numbers and its checksum.
+        Until then what was read is to be thrown away if an error comes.
+
+        Args:
+            timeout: seconds for the whole snapshot; none unless given, since its length is not known.
+
+        Raises:
+            Unavailable: the snapshot was cut.
+            InternalError: it does not match its own numbers and checksum.
+        """
+        check = SnapshotCheck()
+        with self._outgoing(GetSnapshotRequest) as outgoing:
+            call = self._federation.GetSnapshot(GetSnapshotRequest(), timeout=timeout, metadata=outgoing.metadata)
             try:
                 async for response in call:
+                    check.add(response)
                     yield response
             finally:
                 call.cancel()
+        check.finish()
+
+    async def acknowledge_changes(self, revision: str, *, timeout: float | None = None) -> None:
+        """States that this node has applied the feed, durably, up to the revision of a response."""
+        request = AcknowledgeChangesRequest(revision=revision)
+        await self._call(self._federation.AcknowledgeChanges, request, timeout)
+
+    async def get_federation_status(self, *, timeout: float | None = None) -> GetFederationStatusResponse:
+        """Tells how far the register is, and how far behind it each node that follows it."""
+        return await self._call(self._federation.GetFederationStatus, GetFederationStatusRequest(), timeout)
 
     async def list_nodes(self, *, page_size: int = 0, timeout: float | None = None) -> AsyncGenerator[Node]:
         """Reads the nodes of the federation, by name; pages are fetched as they are needed."""
@@ -292,6 +379,16 @@ class AsyncClient:
         async for page in self._pages(self._federation.ListNodes, request, timeout):
             for node in page.nodes:
                 yield node
+
+    async def _watch(self, after: str) -> AsyncGenerator[WatchChangesResponse]:
+        """One stream of changes, to its end."""
+        with self._outgoing(WatchChangesRequest) as outgoing:
+            call = self._federation.WatchChanges(WatchChangesRequest(after=after), metadata=outgoing.metadata)
+            try:
+                async for response in call:
+                    yield response
+            finally:
+                call.cancel()
 
     async def create_node(
         self, node_id: str, node: Node, *, request_id: str | None = None, timeout: float | None = None
@@ -369,6 +466,10 @@ class AsyncClient:
 
     def _outgoing(self, request: type[Message], request_id: str = "") -> AbstractContextManager[Outgoing]:
         return outgoing_call(self._tracer, self._endpoint, request, request_id)
+
+
+def _ignore(_: LineState) -> None:
+    """Where nobody wants to know the state."""
 
 
 def _new_id() -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, NoReturn, Self, TypeVar, cast
 
 import typer
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from rich.console import Console
 
@@ -19,19 +20,23 @@ from nsor.common.v1.access_pb2 import Role
 from nsor.common.v1.officer_pb2 import OfficerContext, Purpose
 from nsor.federation.v1.node_pb2 import Node
 from nsor.lookup.v1.lookup_service_pb2 import Outcome
+from nsor.monitoring.v1.monitoring_service_pb2 import RecordNoticeRequest
 from nsor.monitoring.v1.notice_pb2 import Notice
 from nsor.registry.v1.offender_pb2 import Offender
+from nsor.registry.v1.registry_service_pb2 import CreateOffenderRequest, UpdateOffenderRequest
 from nsor_client import (
     Client,
     Credentials,
     CredentialsError,
     DeadlineExceeded,
+    LineState,
     NsorError,
     Unavailable,
     enrol,
 )
 from nsor_client.channel import MAX_REQUEST_BYTES
-from nsor_client.cli import failures, importing, render
+from nsor_client.cli import failures, importing, queueing, render
+from nsor_client.outbox import Entry, EntryState, Outbox, OutboxError, Write, Written
 from nsor_client.protojson import from_json, to_json
 from nsor_client.rows import RowFile, RowFileError
 
@@ -82,9 +87,11 @@ app = typer.Typer(
 offender_app = typer.Typer(no_args_is_help=True, help="Read and enter records of convicts.")
 notice_app = typer.Typer(no_args_is_help=True, help="What offenders notify after release.")
 node_app = typer.Typer(no_args_is_help=True, help="The nodes of the federation.")
+outbox_app = typer.Typer(no_args_is_help=True, help="Writes that wait for the line to the hub.")
 app.add_typer(offender_app, name="offender")
 app.add_typer(notice_app, name="notice")
 app.add_typer(node_app, name="node")
+app.add_typer(outbox_app, name="outbox")
 
 
 class PurposeName(StrEnum):
@@ -121,6 +128,9 @@ FirOption = Annotated[
 RequestIdOption = Annotated[
     str | None,
     typer.Option("--request-id", metavar="UUID", help="To do again what got no answer: the id printed then."),
+]
+OutboxOption = Annotated[
+    Path, typer.Option("--outbox", envvar="NSOR_OUTBOX", dir_okay=False, help="File of the outbox; made where missing.")
 ]
 JsonFile = Annotated[Path, typer.Argument(metavar="FILE|-", help="JSON; - is standard input.")]
 OffenderName = Annotated[str, typer.Argument(metavar="OFFENDER", help="Name of the record, offenders/...")]
@@ -211,7 +221,7 @@ def options(
        3  refused: the hub does not accept the node, or does not allow it this
        4  the request, or the file, breaks a rule
        5  no answer: a write may have taken place, and can be sent again
-       6  import: some rows were refused
+       6  import: some rows were refused; outbox send: some writes were
      130  interrupted
     """
     context.obj = Session(node, target, server_name, timeout, json, Console(stderr=True))
@@ -491,11 +501,12 @@ def watch(
         str, typer.Option(metavar="REVISION", help='Continue after it; "0" is the beginning. From now on by default.')
     ] = "",
 ) -> None:
-    """Follow the changes of the register, until Ctrl-C or until the line breaks.
+    """Follow the changes of the register, until Ctrl-C.
 
-    Says at the end how to continue where it stopped. With --json every
-    response is printed, also those without events, which say up to which
-    revision everything is known.
+    Where the line breaks it waits, says why, and goes on where it was;
+    nothing is left out and nothing shown twice. Says at the end how to
+    continue. With --json every response is printed, also those without
+    events, which say up to which revision everything is known.
 
     Examples:
 
@@ -504,7 +515,15 @@ def watch(
     """
     session = Session.of(context)
     revision = ""
-    with session.client() as client, closing(client.watch_changes(after)) as responses, suppress(KeyboardInterrupt):
+
+    def tell(state: LineState) -> None:
+        session.note(render.line_state(state))
+
+    with (
+        session.client() as client,
+        closing(client.watch_changes(after, on_state=tell)) as responses,
+        suppress(KeyboardInterrupt),
+    ):
         try:
             for response in responses:
                 session.show(response, render.changes)
@@ -512,6 +531,115 @@ def watch(
         finally:
             if revision:
                 session.note(f"To continue: nsor watch --after {revision}")
+
+
+@app.command()
+def status(context: typer.Context) -> None:
+    """Show how far the register is, and how far behind it each node is.
+
+    Only nodes that follow the feed and acknowledge what they applied are
+    shown.
+    """
+    session = Session.of(context)
+    with session.client() as client:
+        session.show(client.get_federation_status(), render.status)
+
+
+@outbox_app.command()
+def add(
+    context: typer.Context,
+    file: JsonFile,
+    outbox: OutboxOption,
+    update: Annotated[
+        str, typer.Option(metavar="PATHS", help="Change these fields (district,...) of the record, as it was read.")
+    ] = "",
+    notice_of: Annotated[
+        str, typer.Option(metavar="OFFENDER", help="The file is a notice of this offender, offenders/...")
+    ] = "",
+    officer: OfficerOption = None,
+    purpose: Annotated[PurposeName | None, typer.Option("--purpose", help="Why. The audit log keeps it.")] = None,
+    fir: FirOption = "",
+    request_id: RequestIdOption = None,
+) -> None:
+    """Queue a record to enter, a change with --update, or a notice with --notice-of.
+
+    It needs no line. What was queued is on the disk when the command ends,
+    in the clear: keep the file on an encrypted disk.
+
+    Examples:
+
+      nsor outbox add new.json
+      nsor outbox add changed.json --update district,person.full_name
+      nsor outbox add notice.json --notice-of offenders/...
+    """
+    session = Session.of(context)
+    if update and notice_of:
+        raise typer.BadParameter("--update and --notice-of exclude each other")
+    default = PurposeName.supervision if notice_of else PurposeName.record_maintenance
+    who = officer_context(officer, purpose or default, fir)
+    write: Write
+    if notice_of:
+        write = RecordNoticeRequest(
+            parent=notice_of, notice=parse(file, Notice), request_id=request_id or "", officer=who
+        )
+    elif update:
+        write = UpdateOffenderRequest(
+            offender=parse(file, Offender),
+            update_mask=FieldMask(paths=[path.strip() for path in update.split(",")]),
+            request_id=request_id or "",
+            officer=who,
+        )
+    else:
+        write = CreateOffenderRequest(offender=parse(file, Offender), request_id=request_id or "", officer=who)
+    with Outbox(outbox) as queue:
+        queueing.listing([queue.add(write)], as_json=session.json)
+
+
+@outbox_app.command()
+def send(context: typer.Context, outbox: OutboxOption) -> None:
+    """Send what waits, in order; may be cut and run again at any time.
+
+    Ends with 0 when everything was written, 6 when the hub refused some
+    (they stay, see nsor outbox list), 5 when the line broke: then the rest
+    waits for the next run.
+    """
+    session = Session.of(context)
+
+    def show(entry: Entry, answer: Written | NsorError) -> None:
+        session.note(queueing.result(entry, answer))
+
+    with session.client() as client, Outbox(outbox) as queue:
+        sent = queue.send(client, show)
+        waiting = sum(entry.state is EntryState.queued for entry in queue.entries())
+    session.note(f"{sent.written} written, {sent.refused} refused, {waiting} waiting")
+    if sent.stopped_by is not None:
+        session.note(render.clean(f"stopped: {sent.stopped_by.message}"))
+        raise typer.Exit(failures.exit_code(sent.stopped_by))
+    if sent.refused:
+        raise typer.Exit(failures.ROWS_REFUSED)
+
+
+@outbox_app.command("list")
+def list_outbox(context: typer.Context, outbox: OutboxOption) -> None:
+    """Show what waits and what was refused, with the reason; nothing personal."""
+    with Outbox(outbox) as queue:
+        queueing.listing(queue.entries(), as_json=Session.of(context).json)
+
+
+@outbox_app.command()
+def drop(
+    context: typer.Context,
+    outbox: OutboxOption,
+    entry_id: Annotated[list[int], typer.Argument(metavar="ID...", help="As nsor outbox list shows them.")],
+) -> None:
+    """Take entries out without sending them.
+
+    One that waits may have reached the hub already, if a run was cut.
+    """
+    with Outbox(outbox) as queue:
+        missing = [str(number) for number in entry_id if not queue.drop(number)]
+    if missing:
+        raise InputError(f"not in the outbox: {', '.join(missing)}")
 
 
 @app.command("import")
@@ -602,7 +730,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         lines, code = list(failures.describe(error)), failures.exit_code(error)
     except CredentialsError as error:
         lines, code = [f"error: {error}"], failures.USAGE
-    except (InputError, RowFileError) as error:
+    except (InputError, OutboxError, RowFileError) as error:
         lines, code = [f"error: {error}"], failures.INVALID
     except OSError as error:
         lines, code = [f"error: {error.filename}: {error.strerror}"], failures.OTHER

@@ -1,12 +1,17 @@
 """How the command shows messages to people."""
 
 import unicodedata
+from collections.abc import Sequence
 from datetime import UTC
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from nsor.federation.v1.federation_service_pb2 import Change, WatchChangesResponse
+from nsor.federation.v1.federation_service_pb2 import (
+    Change,
+    GetFederationStatusResponse,
+    WatchChangesResponse,
+)
 from nsor.federation.v1.node_pb2 import Node
 from nsor.lookup.v1.lookup_service_pb2 import CheckCnicResponse, DisclosedPerson, Outcome
 from nsor.monitoring.v1.notice_pb2 import Notice
@@ -17,6 +22,7 @@ from nsor.registry.v1.offender_pb2 import (
     Person,
     Sex,
 )
+from nsor_client.following import LineState
 
 _OUTCOMES = {
     Outcome.OUTCOME_HIT: ("HIT", "The holder of this number is a convict on the register."),
@@ -118,6 +124,38 @@ def node(found: Node) -> str:
     fields += [ends] if found.HasField("certificate_expire_time") else []
     fields += [found.display_name, f"({found.jurisdiction})" if found.jurisdiction else ""]
     return clean("  ".join(fields)).rstrip()
+
+
+def status(response: GetFederationStatusResponse) -> str:
+    """How far the register is, and a line for each node that follows it."""
+    head = f"register at {response.revision}, as known at {moment(response.as_of_time)}"
+    if not response.nodes:
+        return f"{clean(head)}\nNo node has acknowledged anything yet."
+    rows = [("node", "events behind", "seconds behind", "acknowledged", "certificate ends")]
+    rows += [
+        (
+            node.node,
+            str(node.events_behind),
+            f"{node.seconds_behind:.1f}",
+            moment(node.acknowledge_time),
+            moment(node.certificate_expire_time) if node.HasField("certificate_expire_time") else "",
+        )
+        for node in response.nodes
+    ]
+    return "\n".join([clean(head), *table(rows)])
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with columns as wide as they need to be."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [clean("  ".join(map(str.ljust, row, widths))).rstrip() for row in rows]
+
+
+def line_state(state: LineState) -> str:
+    """Whether a watch is connected, and if not, why and until when."""
+    if state.error is None:
+        return "connected"
+    return clean(f"no line, next try in {state.wait:.1f} s: {state.error.message}")
 
 
 def notice(record: Notice) -> str:
