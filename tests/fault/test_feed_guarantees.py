@@ -46,7 +46,7 @@ async def test_no_watcher_misses_anything_whatever_is_killed(hub: FragileHub, py
             return await stack.enter_async_context(AsyncClient(hub.target, credentials))
 
         # A beginning, so that every revision that the feed names is one of an event.
-        await recorder.write(await node(), random.Random(seed), lambda: recorder.events > 0)
+        await recorder.write_one(await node())
         async with asyncio.TaskGroup() as watching:
             for number in range(watchers):
                 name = f"watcher {number}"
@@ -61,7 +61,6 @@ async def test_no_watcher_misses_anything_whatever_is_killed(hub: FragileHub, py
             await recorder.finish(await node())
     history = recorder.history
     assert check(history) == []
-    assert sum(len(response.events) for response in history.feed.responses) >= events
     # So that it was a test: every watcher was cut off or left, and resumed.
     assert all(sum(stream.watcher == f"watcher {n}" for stream in history.streams) > 1 for n in range(watchers))
 

@@ -82,7 +82,7 @@ def credentials(hub: RunningHub, issued: Issued) -> Credentials:
 
 
 def new_node(hub: RunningHub, *, ends_in: timedelta = timedelta(hours=1)) -> tuple[str, Credentials]:
-    """Enrols a police force of the test's own: its id and credentials. The hub knows it half a second later."""
+    """Enrols a police force of the test's own: its id and credentials."""
     node_id = fresh_node_id()
     issued = issue(hub, node_id, ends_in=ends_in)
     enrol(hub, node_id, issued)
