@@ -212,28 +212,19 @@ class TestWorkers:
     def test_none_is_left_when_the_supervisor_is_killed(self, hub: FragileHub) -> None:
         with closing(Line(hub)) as line:
             convict = line.convict()
-        left = hub.workers()
+        started = hub.workers()
         with hub.client("punjab-police") as client:
             # An open stream does not keep its worker.
             stream = client.watch_changes()
             next(stream)
-
             hub.kill()
+            left_by_a_hub_that_served = left_of(started)
 
-            _, alive = psutil.wait_procs(left, GONE_SECONDS)
-            assert alive == []
-        hub.start()
-        with closing(Line(hub)) as line:
-            assert line.check(convict) == "OUTCOME_HIT"
-
-    def test_none_is_left_when_the_supervisor_is_killed_while_they_start(self, hub: FragileHub) -> None:
-        hub.stop()
         command = [sys.executable, "-m", "hub", "dev", "--dir", str(hub.folder), "--listen", hub.target]
         with hub.log_file.open("ab") as log:
             supervisor = subprocess.Popen(command, stderr=log)
-        started: list[psutil.Process] = []
         try:
-            started += eventually(lambda: workers_of(supervisor.pid), 60)
+            started = eventually(lambda: workers_of(supervisor.pid), 60)
             # It looks at the world only when its supervisor is dead.
             started[0].suspend()
             # When the second is there, the first was told everything.
@@ -242,11 +233,20 @@ class TestWorkers:
             supervisor.kill()
             supervisor.wait()
         started[0].resume()
-        _, alive = psutil.wait_procs(started, GONE_SECONDS)
-        for process in alive:
-            process.kill()
+        left_by_a_hub_that_started = left_of(started)
+
         hub.start()
-        assert alive == []
+        assert (left_by_a_hub_that_served, left_by_a_hub_that_started) == ([], [])
+        with closing(Line(hub)) as line:
+            assert line.check(convict) == "OUTCOME_HIT"
+
+
+def left_of(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that do not end in time; then they are killed."""
+    _, alive = psutil.wait_procs(processes, GONE_SECONDS)
+    for process in alive:
+        process.kill()
+    return alive
 
 
 def test_the_state_survives_a_restart(hub: FragileHub) -> None:
