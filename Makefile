@@ -28,7 +28,7 @@ test: .venv/installed ## All fast tests, and a short pass of the slow ones
 	$(BIN)/pytest -n 2 --dist loadfile -m "not fault" --durations 10
 
 fault: .venv/installed ## The long tests that kill, pause and cut
-	$(BIN)/pytest tests/fault --long
+	$(BIN)/pytest -m fault --long --timeout 3600
 
 bench: .venv/installed ## All benchmarks
 	$(BIN)/python -m benchmarks.feed
