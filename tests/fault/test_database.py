@@ -27,7 +27,7 @@ from tests.support.fragile_hub import FragileHub, workers_of
 from tests.support.people import fresh_cnic, fresh_offender
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.fault, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.fault
 
 T = TypeVar("T")
 

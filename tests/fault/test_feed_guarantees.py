@@ -5,6 +5,7 @@ import random
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -16,8 +17,6 @@ from tests.support.feed_checker import check
 from tests.support.feed_load import Recorder
 from tests.support.fragile_hub import FragileHub
 
-pytestmark = [pytest.mark.fault, pytest.mark.xdist_group("faults")]
-
 PAUSE_SECONDS = 2
 """Longer than PostgreSQL lets a paused sequencer keep its lock."""
 
@@ -28,16 +27,46 @@ def hub(tmp_path: Path) -> Iterator[FragileHub]:
         yield hub
 
 
-@pytest.mark.timeout(3600)
-async def test_no_watcher_misses_anything_whatever_is_killed(hub: FragileHub, pytestconfig: pytest.Config) -> None:
-    long = pytestconfig.getoption("--long")
-    events, writers, watchers, faults = (100_000, 8, 20, 50) if long else (1_500, 4, 6, 3)
+@dataclass(frozen=True)
+class Run:
+    """The size of a run; it ends when there were so many events and so many faults."""
+
+    events: int
+    writers: int
+    watchers: int
+    faults: int
+    kill_database: bool
+
+
+SHORT = Run(events=1_500, writers=4, watchers=6, faults=3, kill_database=False)
+LONG = Run(events=100_000, writers=8, watchers=20, faults=50, kill_database=True)
+
+
+async def test_no_watcher_misses_anything_whatever_is_killed(hub: FragileHub) -> None:
+    await run(hub, SHORT)
+
+
+@pytest.fixture
+def time_enough(pytestconfig: pytest.Config) -> None:
+    if not pytestconfig.getoption("--long"):
+        pytest.skip("runs with --long, up to an hour")
+
+
+@pytest.mark.fault
+@pytest.mark.timeout(7200)
+@pytest.mark.usefixtures("time_enough")
+async def test_no_watcher_misses_anything_in_the_long_run(hub: FragileHub) -> None:
+    await run(hub, LONG)
+
+
+async def run(hub: FragileHub, length: Run) -> None:
+    """Writes, watches and makes trouble, all at once, and has the checker judge what was seen."""
     seed = secrets.randbits(32)
     print(f"seed {seed}")  # shown when the test fails
     recorder, trouble = Recorder(), Trouble(hub, random.Random(seed))
 
     def enough() -> bool:
-        return recorder.events >= events and trouble.made >= faults
+        return recorder.events >= length.events and trouble.made >= length.faults
 
     async with AsyncExitStack() as stack:
 
@@ -48,21 +77,21 @@ async def test_no_watcher_misses_anything_whatever_is_killed(hub: FragileHub, py
         # A beginning, so that every revision that the feed names is one of an event.
         await recorder.write_one(await node())
         async with asyncio.TaskGroup() as watching:
-            for number in range(watchers):
+            for number in range(length.watchers):
                 name = f"watcher {number}"
                 watching.create_task(recorder.watch(name, await node(), random.Random(f"{seed}/{name}")))
             async with asyncio.TaskGroup() as writing:
-                for number in range(writers):
+                for number in range(length.writers):
                     client = await node()
                     writing.create_task(recorder.write(client, random.Random(f"{seed}/{number}"), enough))
-                    for _ in range(3 if long else 0):
+                    for _ in range(3 if length is LONG else 0):
                         writing.create_task(recorder.import_row_by_row(client, enough))
-                writing.create_task(trouble.make(enough, also_database=long))
+                writing.create_task(trouble.make(enough, also_database=length.kill_database))
             await recorder.finish(await node())
     history = recorder.history
     assert check(history) == []
     # So that it was a test: every watcher was cut off or left, and resumed.
-    assert all(sum(stream.watcher == f"watcher {n}" for stream in history.streams) > 1 for n in range(watchers))
+    assert all(sum(stream.watcher == f"watcher {n}" for stream in history.streams) > 1 for n in range(length.watchers))
 
 
 class Trouble:

@@ -21,8 +21,6 @@ from nsor_client import Client, enrol
 from tests.support.people import fresh_offender
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.xdist_group("commands")
-
 COMMANDS = ["", "dev", "serve", "migrate", "settings", "keyring", "pki", "pki init-ca", "pki issue-hub", "node create"]
 PASSWORD = "a password of the CA"
 SECRET = "what-nobody-may-read"

@@ -16,8 +16,6 @@ from hub.store.database import migrate
 from hub.store.tables import metadata
 from tests.support.hub import RunningHub
 
-pytestmark = pytest.mark.xdist_group("schema")
-
 NAMES = """
     SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
     FROM pg_constraint WHERE connamespace = 'public'::regnamespace

@@ -29,8 +29,6 @@ from tests.support.hub import RunningHub
 from tests.support.people import fresh_cnic, fresh_offender
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.xdist_group("telemetry")
-
 
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
