@@ -137,7 +137,7 @@ class Demo:
         _expect(change is not None and change.name == created.name, "the feed brought something else")
         console.print(f"   Sindh's screen: [bold]{created.name}[/], {created.district}, owner {created.owner}")
         reply = self._text(offender.person.cnic)
-        # Each worker follows the feed by itself; an answer may be as old as the freshness bound, and says how old it is.
+        # Each worker follows the feed by itself: an answer may be as old as the freshness bound, and says how old.
         while offender.person.full_name_ur not in reply.text and time.monotonic() < committed + _FRESHNESS_BOUND:
             reply = self._text(offender.person.cnic)
         answered = time.monotonic() - committed
