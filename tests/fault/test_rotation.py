@@ -20,6 +20,8 @@ from tests.support.hub import RunningHub
 from tests.support.people import fresh_cnic
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.fault
+
 LOCAL = (["localhost"], ["127.0.0.1"])
 
 
@@ -110,7 +112,6 @@ class Load:
                 thread.join()
 
 
-@pytest.mark.fault
 @pytest.mark.timeout(600)
 def test_certificates_rotate_under_load_without_a_failed_call(
     folder_hub: RunningHub, request: pytest.FixtureRequest
