@@ -188,7 +188,11 @@ class CertificateAuthority:
             ValueError: not PEM, a wrong password, not an ECDSA key, or not the certificate of a CA with that key.
             TypeError: no password for an encrypted key, or one for a key that is not.
         """
-        key = serialization.load_pem_private_key(key_pem, password)
+        try:
+            key = serialization.load_pem_private_key(key_pem, password)
+        except ValueError as error:
+            # A wrong password now and then passes the check of the padding, and then fails as nonsense.
+            raise ValueError("the CA's key is no key in PEM, or this is not its password") from error
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ValueError("the key of the CA is not an ECDSA key")
         certificate = x509.load_pem_x509_certificate(cert_pem)

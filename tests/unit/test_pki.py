@@ -212,6 +212,12 @@ class TestCa:
         with pytest.raises(TypeError):
             CertificateAuthority.load(ca.cert_pem, ca.key_pem(b"secret"))
 
+    def test_a_key_that_decrypts_to_nonsense_is_a_wrong_password(self, ca: CertificateAuthority) -> None:
+        nonsense = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
+
+        with pytest.raises(ValueError, match="password"):
+            CertificateAuthority.load(ca.cert_pem, nonsense)
+
     def test_a_certificate_of_another_key_is_refused(self, ca: CertificateAuthority) -> None:
         other = CertificateAuthority.create("test CA", now=NOW)
 
