@@ -1,7 +1,8 @@
 """The federation: its nodes and its feed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -37,6 +38,10 @@ class Feed(Protocol):
 
     async def resolve(self, revision: Revision) -> int:
         """The number of a revision."""
+        ...
+
+    async def reached(self, revision: Revision) -> None:
+        """Returns when the feed has a revision."""
         ...
 
     def follow(
@@ -107,22 +112,25 @@ class Federation:
             seq = 0
         else:
             revision = Revision.parse(after, epoch) if after else self._feed.revision
-            seq = await self._resolve(revision)
+            async with _patience():
+                seq = await self._feed.resolve(revision)
         await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
         async for events, last, as_of in self._feed.follow(seq, self._bookmark_seconds):
             yield events, Revision(epoch, seq=last), as_of
 
-    async def _resolve(self, revision: Revision) -> int:
-        """The number of a revision; that of a write just made may take a moment."""
-        try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                return await self._feed.resolve(revision)
-        except TimeoutError:
-            raise Refused(Reason.REVISION_NOT_REACHED, "the hub does not have this revision yet; retry") from None
+    async def snapshot(self, caller: Caller, at_least: str) -> AsyncIterator[tuple[Snapshot, Revision]]:
+        """The register exactly as it was at one revision, in parts; `watch` after it goes on from there.
 
-    async def snapshot(self, caller: Caller) -> AsyncIterator[tuple[Snapshot, Revision]]:
-        """The register exactly as it was at one revision, in parts; `watch` after it goes on from there."""
+        Args:
+            at_least: token of a revision that the snapshot must not be older than; empty for none.
+
+        Raises:
+            Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+        """
         epoch = self._feed.epoch
+        if at_least:
+            async with _patience():
+                await self._feed.reached(Revision.parse(at_least, epoch))
         await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
         async for part in self._store.snapshot_at_head():
             yield part, Revision(epoch, seq=part.seq)
@@ -146,3 +154,13 @@ class Federation:
         """Lists nodes by id, after `after`. It tells nothing about a person, so it leaves no audit entry."""
         async with self._database.transaction() as tx:
             return await tx.list_nodes(after=after, limit=limit)
+
+
+@asynccontextmanager
+async def _patience() -> AsyncGenerator[None]:
+    """Gives the revision of a write just made the moment that it may take."""
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            yield
+    except TimeoutError:
+        raise Refused(Reason.REVISION_NOT_REACHED, "the hub does not have this revision yet; retry") from None

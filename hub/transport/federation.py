@@ -45,7 +45,7 @@ class FederationServicer(FederationServiceServicer):
         digest = hashlib.sha256()
         end = pb.SnapshotEnd()
         response = pb.GetSnapshotResponse()
-        async for part, revision in self._federation.snapshot(current_caller()):
+        async for part, revision in self._federation.snapshot(current_caller(), request.at_least_revision):
             response = pb.GetSnapshotResponse(
                 revision=revision.token,
                 as_of_time=convert.timestamp(part.as_of),

@@ -340,13 +340,16 @@ class AsyncClient:
                 if self._closed.is_set():
                     raise
 
-    async def get_snapshot(self, *, timeout: float | None = None) -> AsyncGenerator[GetSnapshotResponse]:
+    async def get_snapshot(
+        self, *, at_least_revision: str = "", timeout: float | None = None
+    ) -> AsyncGenerator[GetSnapshotResponse]:
         """Reads every record and notice as they were at one revision; `watch_changes` goes on after it.
 
         The last response has `end` set, and comes only after everything matched its numbers and its checksum.
         Until then what was read is to be thrown away if an error comes.
 
         Args:
+            at_least_revision: the snapshot must be as new as this revision, for example that of a write of one's own.
             timeout: seconds for the whole snapshot; none unless given, since its length is not known.
 
         Raises:
@@ -355,7 +358,8 @@ class AsyncClient:
         """
         check = SnapshotCheck()
         with self._outgoing(GetSnapshotRequest) as outgoing:
-            call = self._federation.GetSnapshot(GetSnapshotRequest(), timeout=timeout, metadata=outgoing.metadata)
+            request = GetSnapshotRequest(at_least_revision=at_least_revision)
+            call = self._federation.GetSnapshot(request, timeout=timeout, metadata=outgoing.metadata)
             try:
                 async for response in call:
                     check.add(response)

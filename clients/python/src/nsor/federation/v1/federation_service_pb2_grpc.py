@@ -117,6 +117,8 @@ class FederationServiceServicer:
     def GetSnapshot(self, request, context):
         """Sends every record and notice exactly as they were at one revision; WatchChanges after that revision goes on from
         there. The last response has `end` set: a stream that ends without one was cut.
+
+        Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,6 +45,8 @@ class FederationServiceStub:
     GetSnapshot: _grpc.UnaryStreamMultiCallable[_federation_service_pb2.GetSnapshotRequest, _federation_service_pb2.GetSnapshotResponse]
     """Sends every record and notice exactly as they were at one revision; WatchChanges after that revision goes on from
     there. The last response has `end` set: a stream that ends without one was cut.
+
+    Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
     """
     AcknowledgeChanges: _grpc.UnaryUnaryMultiCallable[_federation_service_pb2.AcknowledgeChangesRequest, _federation_service_pb2.AcknowledgeChangesResponse]
     """States how far the caller has applied the feed, so that everybody can see who lags. To be called every few seconds
@@ -117,6 +119,8 @@ class FederationServiceAsyncStub(FederationServiceStub):
     GetSnapshot: _aio.UnaryStreamMultiCallable[_federation_service_pb2.GetSnapshotRequest, _federation_service_pb2.GetSnapshotResponse]  # type: ignore[assignment]
     """Sends every record and notice exactly as they were at one revision; WatchChanges after that revision goes on from
     there. The last response has `end` set: a stream that ends without one was cut.
+
+    Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
     """
     AcknowledgeChanges: _aio.UnaryUnaryMultiCallable[_federation_service_pb2.AcknowledgeChangesRequest, _federation_service_pb2.AcknowledgeChangesResponse]  # type: ignore[assignment]
     """States how far the caller has applied the feed, so that everybody can see who lags. To be called every few seconds
@@ -198,6 +202,8 @@ class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_federation_service_pb2.GetSnapshotResponse], _abc.AsyncIterator[_federation_service_pb2.GetSnapshotResponse]]:
         """Sends every record and notice exactly as they were at one revision; WatchChanges after that revision goes on from
         there. The last response has `end` set: a stream that ends without one was cut.
+
+        Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """
 
     @_abc_1.abstractmethod
