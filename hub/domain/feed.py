@@ -1,6 +1,6 @@
 """The feed of changes: what was committed, in one order."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -9,6 +9,7 @@ from uuid import UUID
 from hub.domain.node import Node
 from hub.domain.notice import Notice
 from hub.domain.offender import Offender
+from hub.domain.revision import Revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,19 @@ class Progress:
     seq: int
     acknowledged_at: datetime
     behind: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class FederationStatus:
+    """How far the feed is, and each node that follows it."""
+
+    head: Revision
+    as_of: datetime
+    nodes: Sequence[Progress]
+
+    def events_behind(self, progress: Progress) -> int:
+        """Events that a node has not acknowledged."""
+        return max(0, (self.head.seq or 0) - progress.seq)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from hub.domain.audit import AuditEntry
 from hub.domain.errors import Reason, Refused
-from hub.domain.feed import Event, Progress, Snapshot
+from hub.domain.feed import Event, FederationStatus, Snapshot
 from hub.domain.node import Caller, Node
 from hub.domain.ports import AuditLog, Database
 from hub.domain.revision import Revision
@@ -62,18 +61,9 @@ class FeedStore(Protocol):
         """Keeps how far a node has applied the feed."""
         ...
 
-    async def progress(self) -> Sequence[Progress]:
-        """How far each node is."""
+    async def status(self) -> FederationStatus:
+        """How far the feed is, and each node."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class FederationStatus:
-    """How far the feed is, and each node that follows it."""
-
-    head: Revision
-    as_of: datetime
-    nodes: Sequence[Progress]
 
 
 class Federation:
@@ -148,7 +138,7 @@ class Federation:
 
     async def status(self) -> FederationStatus:
         """How far every node is. It tells nothing about a person, so it leaves no audit entry."""
-        return FederationStatus(self._feed.revision, self._feed.as_of, await self._store.progress())
+        return await self._store.status()
 
     async def list_nodes(self, *, after: str, limit: int) -> Sequence[Node]:
         """Lists nodes by id, after `after`. It tells nothing about a person, so it leaves no audit entry."""

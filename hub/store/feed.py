@@ -17,7 +17,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.errors import Reason, Refused
-from hub.domain.feed import Change, Event, Head, IndexedOffender, Progress, Snapshot, first_changes
+from hub.domain.feed import Change, Event, FederationStatus, Head, IndexedOffender, Progress, Snapshot, first_changes
+from hub.domain.revision import Revision
 from hub.store.database import PostgresDatabase
 from hub.store.tables import feed_event, feed_head, node, node_progress, notice, offender, outbox
 from hub.store.transaction import (
@@ -148,8 +149,8 @@ class FeedStore:
         async with self._database.connection() as connection:
             await connection.execute(latest)
 
-    async def progress(self) -> Sequence[Progress]:
-        """How far each node is that has acknowledged anything, by its id."""
+    async def status(self) -> FederationStatus:
+        """How far the feed is, and each node that has acknowledged anything, by its id."""
         oldest = (
             select(func.min(feed_event.c.committed_at)).where(feed_event.c.seq > node_progress.c.seq).scalar_subquery()
         )
@@ -158,14 +159,17 @@ class FeedStore:
             .add_columns(
                 node_progress.c.seq,
                 node_progress.c.acknowledged_at,
-                (func.clock_timestamp() - func.coalesce(oldest, func.clock_timestamp())).label("behind"),
+                func.coalesce(func.clock_timestamp() - oldest, timedelta(0)).label("behind"),
             )
             .join(node_progress)
             .order_by(node.c.id)
         )
         async with self._database.connection() as connection:
-            rows = await connection.execute(query)
-        return [Progress(node_of(row), row.seq, row.acknowledged_at, row.behind) for row in rows]
+            # Before the head, so that no node is ahead of it.
+            rows = (await connection.execute(query)).all()
+            head = (await connection.execute(select(feed_head))).one()
+        nodes = [Progress(node_of(row), row.seq, row.acknowledged_at, row.behind) for row in rows]
+        return FederationStatus(Revision(head.epoch, seq=head.seq), head.as_of, nodes)
 
     async def snapshot_at_head(self) -> AsyncIterator[Snapshot]:
         """The register exactly as it was at the head of the feed, in parts of up to 200 records or notices.

@@ -73,7 +73,6 @@ class FederationServicer(FederationServiceServicer):
         self, request: pb.GetFederationStatusRequest, context: Any
     ) -> pb.GetFederationStatusResponse:
         status = await self._federation.status()
-        head = status.head.seq or 0
         return pb.GetFederationStatusResponse(
             revision=status.head.token,
             as_of_time=convert.timestamp(status.as_of),
@@ -82,7 +81,7 @@ class FederationServicer(FederationServiceServicer):
                     node=progress.node.name,
                     revision=Revision(status.head.epoch, seq=progress.seq).token,
                     acknowledge_time=convert.timestamp(progress.acknowledged_at),
-                    events_behind=max(0, head - progress.seq),
+                    events_behind=status.events_behind(progress),
                     seconds_behind=progress.behind.total_seconds(),
                     certificate_expire_time=convert.node_message(progress.node).certificate_expire_time,
                 )
