@@ -6,9 +6,7 @@ from hub.domain.feed import FederationStatus
 
 _meter = metrics.get_meter("nsor.hub")
 _events = _meter.create_gauge("nsor.node.events_behind", "{event}", "Events that a node has not acknowledged.")
-_seconds = _meter.create_gauge(
-    "nsor.node.seconds_behind", "s", "Age of the oldest event that it has not acknowledged."
-)
+_seconds = _meter.create_gauge("nsor.node.seconds_behind", "s", "Age of the oldest event that it has not acknowledged.")
 _certificate = _meter.create_gauge(
     "nsor.node.certificate_expiry", "s", "When a node's newest certificate ends, in seconds since 1970."
 )
