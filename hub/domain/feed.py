@@ -9,6 +9,7 @@ from uuid import UUID
 from hub.domain.node import Node
 from hub.domain.notice import Notice
 from hub.domain.offender import Offender
+from hub.domain.reconciliation import Found
 from hub.domain.revision import Revision
 
 
@@ -78,14 +79,17 @@ class Progress:
     """How far a node has applied the feed.
 
     Attributes:
-        seq: number of the last event that it acknowledged.
+        seq: number of the last event that it acknowledged; 0 for none.
+        acknowledged_at: when it did, if it ever did.
         behind: time since the oldest event that it did not.
+        found: what it found when it last compared registers, if it ever did.
     """
 
     node: Node
     seq: int
-    acknowledged_at: datetime
+    acknowledged_at: datetime | None
     behind: timedelta
+    found: Found | None
 
 
 @dataclass(frozen=True, slots=True)

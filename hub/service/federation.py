@@ -1,17 +1,22 @@
 """The federation: its nodes and its feed."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from hub.domain.audit import AuditEntry
+from hub.domain.cnic import Cnic
 from hub.domain.errors import Reason, Refused
 from hub.domain.feed import Event, FederationStatus, Snapshot
 from hub.domain.node import Caller, Node
+from hub.domain.offender import OffenderStatus
 from hub.domain.ports import AuditLog, Database
+from hub.domain.reconciliation import Found, RangeDigests
 from hub.domain.revision import Revision
 
 _PATIENCE_SECONDS = 5
@@ -53,8 +58,8 @@ class Feed(Protocol):
 class FeedStore(Protocol):
     """The feed's tables, see `hub.store.feed`."""
 
-    def snapshot_at_head(self) -> AsyncIterator[Snapshot]:
-        """The register as it was at the head of the feed, in parts."""
+    def snapshot_at_head(self, owner: str | None = None) -> AsyncIterator[Snapshot]:
+        """The register, or one owner's part of it, as it was at the head of the feed, in parts."""
         ...
 
     async def acknowledge(self, node_id: str, seq: int, at: datetime) -> None:
@@ -64,6 +69,20 @@ class FeedStore(Protocol):
     async def status(self) -> FederationStatus:
         """How far the feed is, and each node."""
         ...
+
+    async def keep_found(self, node_id: str, found: Found) -> None:
+        """Keeps what a node found when it compared registers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The hub's side of a comparison of registers, and the key that both sides hash under."""
+
+    key: bytes
+    revision: Revision
+    as_of: datetime
+    digests: RangeDigests
 
 
 class Federation:
@@ -88,6 +107,7 @@ class Federation:
         self._audit = audit
         self._clock = clock
         self._bookmark_seconds = bookmark_seconds
+        self._comparing: set[str] = set()
 
     async def watch(
         self, caller: Caller, after: str
@@ -117,13 +137,51 @@ class Federation:
         Raises:
             Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """
+        epoch = await self._reached(at_least)
+        await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
+        async for part in self._store.snapshot_at_head():
+            yield part, Revision(epoch, seq=part.seq)
+
+    async def _reached(self, at_least: str) -> UUID:
+        """Waits until the feed has a revision; gives the epoch."""
         epoch = self._feed.epoch
         if at_least:
             async with _patience():
                 await self._feed.reached(Revision.parse(at_least, epoch))
-        await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
-        async for part in self._store.snapshot_at_head():
-            yield part, Revision(epoch, seq=part.seq)
+        return epoch
+
+    @asynccontextmanager
+    async def comparing(self, caller: Caller, *, own: bool, at_least: str) -> AsyncGenerator[Comparison]:
+        """Lets a node compare its register with the hub's, one comparison at a time.
+
+        Args:
+            own: whether only the caller's own records are compared.
+            at_least: token of a revision that the hub's register must not be older than; empty for none.
+
+        Raises:
+            Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS.
+        """
+        if caller.node.id in self._comparing:
+            raise Refused(Reason.TOO_MANY_REQUESTS, "the node compares registers already")
+        self._comparing.add(caller.node.id)
+        try:
+            epoch = await self._reached(at_least)
+            await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
+            records: list[tuple[Cnic, UUID]] = []
+            part: Snapshot | None = None
+            async for part in self._store.snapshot_at_head(caller.node.id if own else None):
+                in_force = (o for o in part.offenders if o.status is OffenderStatus.REGISTERED)
+                records += [(offender.facts.person.cnic, offender.id) for offender in in_force]
+            assert part
+            key = secrets.token_bytes(32)
+            digests = await asyncio.to_thread(RangeDigests, key, records)
+            yield Comparison(key, Revision(epoch, seq=part.seq), part.as_of, digests)
+        finally:
+            self._comparing.remove(caller.node.id)
+
+    async def keep_found(self, caller: Caller, *, records: int, only_at_hub: int, only_at_node: int) -> None:
+        """Keeps what the caller found when it compared registers."""
+        await self._store.keep_found(caller.node.id, Found(records, only_at_hub, only_at_node, self._clock()))
 
     async def acknowledge(self, caller: Caller, token: str) -> None:
         """Keeps how far the caller has applied the feed.

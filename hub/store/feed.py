@@ -12,15 +12,26 @@ from functools import partial
 from typing import Any, LiteralString
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.errors import Reason, Refused
 from hub.domain.feed import Change, Event, FederationStatus, Head, IndexedOffender, Progress, Snapshot, first_changes
+from hub.domain.reconciliation import Found
 from hub.domain.revision import Revision
 from hub.store.database import PostgresDatabase
-from hub.store.tables import feed_event, feed_head, node, node_progress, notice, offender, outbox
+from hub.store.tables import (
+    feed_event,
+    feed_head,
+    node,
+    node_progress,
+    notice,
+    offender,
+    offender_revision,
+    outbox,
+    reconciliation,
+)
 from hub.store.transaction import (
     node_of,
     open_notice_row,
@@ -150,31 +161,54 @@ class FeedStore:
             await connection.execute(latest)
 
     async def status(self) -> FederationStatus:
-        """How far the feed is, and each node that has acknowledged anything, by its id."""
-        oldest = (
-            select(func.min(feed_event.c.committed_at)).where(feed_event.c.seq > node_progress.c.seq).scalar_subquery()
-        )
+        """How far the feed is, and each node that has acknowledged anything or compared registers, by its id."""
+        known = func.coalesce(node_progress.c.seq, 0)
+        oldest = select(func.min(feed_event.c.committed_at)).where(feed_event.c.seq > known).scalar_subquery()
         query = (
             select_nodes()
             .add_columns(
-                node_progress.c.seq,
+                known.label("seq"),
                 node_progress.c.acknowledged_at,
                 func.coalesce(func.clock_timestamp() - oldest, timedelta(0)).label("behind"),
+                reconciliation,
             )
-            .join(node_progress)
+            .outerjoin(node_progress)
+            .outerjoin(reconciliation)
+            .where(or_(node_progress.c.node_id.is_not(None), reconciliation.c.node_id.is_not(None)))
             .order_by(node.c.id)
         )
         async with self._database.connection() as connection:
             # Before the head, so that no node is ahead of it.
             rows = (await connection.execute(query)).all()
             head = (await connection.execute(select(feed_head))).one()
-        nodes = [Progress(node_of(row), row.seq, row.acknowledged_at, row.behind) for row in rows]
+        nodes = [
+            Progress(node_of(row), row.seq, row.acknowledged_at, row.behind, _found(row) if row.reconciled_at else None)
+            for row in rows
+        ]
         return FederationStatus(Revision(head.epoch, seq=head.seq), head.as_of, nodes)
 
-    async def snapshot_at_head(self) -> AsyncIterator[Snapshot]:
+    async def keep_found(self, node_id: str, found: Found) -> None:
+        """Keeps what a node found when it compared registers, in place of what it found before."""
+        statement = insert(reconciliation).values(
+            node_id=node_id,
+            records=found.records,
+            only_at_hub=found.only_at_hub,
+            only_at_node=found.only_at_node,
+            reconciled_at=found.reconciled_at,
+        )
+        latest = statement.on_conflict_do_update(
+            index_elements=[reconciliation.c.node_id], set_=dict(statement.excluded.items())
+        )
+        async with self._database.connection() as connection:
+            await connection.execute(latest)
+
+    async def snapshot_at_head(self, owner: str | None = None) -> AsyncIterator[Snapshot]:
         """The register exactly as it was at the head of the feed, in parts of up to 200 records or notices.
 
         What is committed but has no number yet is left out: the feed will bring it.
+
+        Args:
+            owner: of the records; without one all records come, and all notices after them.
         """
         async with self._database.connection() as connection:
             await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
@@ -194,9 +228,13 @@ class FeedStore:
             settled = select_current().where(offender.c.id.not_in(before)) if before else select_current()
             earlier = [(id, version) for id, version in before.items() if version]
             for query in [settled.order_by(offender.c.id), *([select_versions(earlier)] if earlier else [])]:
+                if owner is not None:
+                    query = query.where(offender_revision.c.owner == owner)
                 result = await connection.stream(query.execution_options(yield_per=_SNAPSHOT_PART))
                 async for rows in result.partitions():
                     yield part(offenders=tuple(open_row(self._vault, row) for row in rows))
+            if owner is not None:
+                return
             notices = select_notices().order_by(notice.c.id)
             if hidden:
                 notices = notices.where(notice.c.id.not_in(hidden))
@@ -224,3 +262,7 @@ class FeedStore:
             for row in await connection.execute(select_notices().where(notice.c.id.in_(ids))):
                 records["notice", row.id, 1] = open_notice_row(self._vault, row)
         return records
+
+
+def _found(row: Any) -> Found:
+    return Found(row.records, row.only_at_hub, row.only_at_node, row.reconciled_at)

@@ -170,6 +170,17 @@ node_progress = Table(
     _time("acknowledged_at"),
 )
 
+# What each node's last comparison of registers found.
+reconciliation = Table(
+    "reconciliation",
+    metadata,
+    Column("node_id", Text, ForeignKey("node.id"), primary_key=True),
+    Column("records", BigInteger, nullable=False),
+    Column("only_at_hub", BigInteger, nullable=False),
+    Column("only_at_node", BigInteger, nullable=False),
+    _time("reconciled_at"),
+)
+
 audit_entry = Table(
     "audit_entry",
     metadata,
