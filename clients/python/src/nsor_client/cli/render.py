@@ -179,7 +179,7 @@ def notice(record: Notice) -> str:
             what = f"travels to {travel.destination} ({word(travel, 'scope')}) on {travel.departure_date}"
             what += f", back on {travel.return_date}" if travel.return_date else ""
         case None:
-            what = "of a kind that this version does not know"
+            what = "of a kind that is not shown to this node, or that this version does not know"
     return clean(f"{record.notified_date}  {what}  [{record.recorder}]")
 
 
