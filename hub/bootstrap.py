@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-import os
+import multiprocessing
 import signal
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -182,8 +182,10 @@ class _Worker:
 
 async def _watch_parent(stopping: asyncio.Event) -> None:
     """Ends the worker when its parent was killed, so that none is left behind."""
-    parent = os.getppid()
-    while os.getppid() == parent:  # noqa: ASYNC110 - nothing tells of it
+    # Its parent from birth on: the one that the system names now may already be another.
+    parent = multiprocessing.parent_process()
+    assert parent
+    while parent.is_alive():  # noqa: ASYNC110 - nothing tells of it
         await asyncio.sleep(1)
     stopping.set()
     await asyncio.Event().wait()
