@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from hub.domain.node import Node
@@ -22,6 +22,23 @@ class IndexedOffender:
 Change = IndexedOffender | Notice
 
 
+class Place(NamedTuple):
+    """A place in the feed: right after an event.
+
+    Two feeds that agree on the event of a number agree on all before it, since ids of writes are never given twice.
+
+    Attributes:
+        seq: number of the event; 0 at the beginning.
+        write: id of its outbox row; 0 at the beginning.
+    """
+
+    seq: int
+    write: int
+
+
+BEGINNING = Place(0, 0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Event:
     """One transaction on the register. Read once and shown to many, so it is equal to itself only.
@@ -37,6 +54,11 @@ class Event:
     write: int
     committed_at: datetime
     changes: tuple[Change, ...]
+
+    @property
+    def place(self) -> Place:
+        """Right after it."""
+        return Place(self.seq, self.write)
 
 
 class HasChanges(Protocol):
@@ -66,7 +88,7 @@ def first_changes(events: Iterable[E], limit: int) -> list[E]:
 class Snapshot:
     """A part of the register as it was at one place of the feed."""
 
-    seq: int
+    place: Place
     as_of: datetime
     offenders: tuple[Offender, ...] = ()
     notices: tuple[Notice, ...] = ()
@@ -78,11 +100,13 @@ class Progress:
 
     Attributes:
         seq: number of the last event that it acknowledged.
+        write: id of the outbox row of that event; None when the feed no longer has it.
         behind: time since the oldest event that it did not.
     """
 
     node: Node
     seq: int
+    write: int | None
     acknowledged_at: datetime
     behind: timedelta
 
@@ -93,14 +117,14 @@ class Head:
 
     Attributes:
         epoch: the register's epoch.
-        seq: number of the newest event; 0 before the first.
-        as_of: every transaction committed before this time, by the database's clock, has a number up to `seq`.
+        place: after the newest event.
+        as_of: every transaction committed before this time, by the database's clock, has a number up to there.
         age: how long ago that is, by the same clock.
         waiting: whether something is committed that has no number yet.
     """
 
     epoch: UUID
-    seq: int
+    place: Place
     as_of: datetime
     age: timedelta
     waiting: bool

@@ -34,9 +34,7 @@ class FederationServicer(FederationServiceServicer):
     ) -> AsyncIterator[pb.WatchChangesResponse]:
         async for events, revision, as_of in self._federation.watch(current_caller(), request.after):
             yield pb.WatchChangesResponse(
-                events=[
-                    convert.event_message(event, Revision(revision.epoch, seq=event.seq).token) for event in events
-                ],
+                events=[convert.event_message(event, Revision(revision.epoch, event.write).token) for event in events],
                 revision=revision.token,
                 as_of_time=convert.timestamp(as_of) if as_of else None,
             )
@@ -73,16 +71,15 @@ class FederationServicer(FederationServiceServicer):
         self, request: pb.GetFederationStatusRequest, context: Any
     ) -> pb.GetFederationStatusResponse:
         status = await self._federation.status()
-        head = status.head.seq or 0
         return pb.GetFederationStatusResponse(
-            revision=status.head.token,
+            revision=Revision(status.epoch, status.head.write).token,
             as_of_time=convert.timestamp(status.as_of),
             nodes=[
                 pb.NodeProgress(
                     node=progress.node.name,
-                    revision=Revision(status.head.epoch, seq=progress.seq).token,
+                    revision="" if progress.write is None else Revision(status.epoch, progress.write).token,
                     acknowledge_time=convert.timestamp(progress.acknowledged_at),
-                    events_behind=max(0, head - progress.seq),
+                    events_behind=max(0, status.head.seq - progress.seq),
                     seconds_behind=progress.behind.total_seconds(),
                     certificate_expire_time=convert.node_message(progress.node).certificate_expire_time,
                 )
