@@ -172,8 +172,8 @@ class Measurement:
         """Where the feed stands when all that was written is in it."""
         while self._hub.sql("SELECT FROM outbox LIMIT 1"):
             time.sleep(0.05)
-        [(epoch, seq)] = self._hub.sql("SELECT epoch, seq FROM feed_head")
-        return Revision(epoch, seq=seq)
+        [(epoch, write)] = self._hub.sql("SELECT epoch, outbox_id FROM feed_head LEFT JOIN feed_event USING (seq)")
+        return Revision(epoch, write or 0)
 
     def _worker_cpu(self) -> float:
         """Processor time that the workers have used, in seconds: it hardly minds what else the machine does."""

@@ -12,7 +12,7 @@ from uuid import UUID
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
 from hub.domain.errors import Reason, Refused
-from hub.domain.feed import Event, FederationStatus, Snapshot
+from hub.domain.feed import BEGINNING, Event, FederationStatus, Place, Snapshot
 from hub.domain.node import Caller, Node
 from hub.domain.offender import OffenderStatus
 from hub.domain.ports import AuditLog, Database
@@ -31,6 +31,11 @@ class Feed(Protocol):
         ...
 
     @property
+    def place(self) -> Place:
+        """After the newest event."""
+        ...
+
+    @property
     def revision(self) -> Revision:
         """The newest revision."""
         ...
@@ -40,8 +45,8 @@ class Feed(Protocol):
         """Everything committed before this time has been applied."""
         ...
 
-    async def resolve(self, revision: Revision) -> int:
-        """The number of a revision."""
+    async def resolve(self, revision: Revision) -> Place:
+        """The place of a revision."""
         ...
 
     async def reached(self, revision: Revision) -> None:
@@ -49,9 +54,9 @@ class Feed(Protocol):
         ...
 
     def follow(
-        self, after: int, bookmark_seconds: float
-    ) -> AsyncIterator[tuple[Sequence[Event], int, datetime | None]]:
-        """What comes after a number."""
+        self, after: Place, bookmark_seconds: float
+    ) -> AsyncIterator[tuple[Sequence[Event], Place, datetime | None]]:
+        """What comes after a place."""
         ...
 
 
@@ -119,14 +124,14 @@ class Federation:
         """
         epoch = self._feed.epoch
         if after == "0":
-            seq = 0
+            place = BEGINNING
         else:
             revision = Revision.parse(after, epoch) if after else self._feed.revision
             async with _patience():
-                seq = await self._feed.resolve(revision)
+                place = await self._feed.resolve(revision)
         await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
-        async for events, last, as_of in self._feed.follow(seq, self._bookmark_seconds):
-            yield events, Revision(epoch, seq=last), as_of
+        async for events, last, as_of in self._feed.follow(place, self._bookmark_seconds):
+            yield events, Revision(epoch, last.write), as_of
 
     async def snapshot(self, caller: Caller, at_least: str) -> AsyncIterator[tuple[Snapshot, Revision]]:
         """The register exactly as it was at one revision, in parts; `watch` after it goes on from there.
@@ -140,7 +145,7 @@ class Federation:
         epoch = await self._reached(at_least)
         await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
         async for part in self._store.snapshot_at_head():
-            yield part, Revision(epoch, seq=part.seq)
+            yield part, Revision(epoch, part.place.write)
 
     async def _reached(self, at_least: str) -> UUID:
         """Waits until the feed has a revision; gives the epoch."""
@@ -175,7 +180,7 @@ class Federation:
             assert part
             key = secrets.token_bytes(32)
             digests = await asyncio.to_thread(RangeDigests, key, records)
-            yield Comparison(key, Revision(epoch, seq=part.seq), part.as_of, digests)
+            yield Comparison(key, Revision(epoch, part.place.write), part.as_of, digests)
         finally:
             self._comparing.remove(caller.node.id)
 
@@ -187,12 +192,11 @@ class Federation:
         """Keeps how far the caller has applied the feed.
 
         Raises:
-            Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED.
+            Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
         """
-        revision = Revision.parse(token, self._feed.epoch)
-        if revision.seq is None:
-            raise Refused(Reason.INVALID_REVISION, "not a revision that the feed has sent")
-        await self._store.acknowledge(caller.node.id, revision.seq, self._clock())
+        async with _patience():
+            place = await self._feed.resolve(Revision.parse(token, self._feed.epoch))
+        await self._store.acknowledge(caller.node.id, place.seq, self._clock())
 
     async def status(self) -> FederationStatus:
         """How far every node is. It tells nothing about a person, so it leaves no audit entry."""

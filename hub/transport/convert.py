@@ -460,7 +460,7 @@ def progress_message(status: FederationStatus, progress: Progress) -> federation
     """How far a node is, as a message."""
     message = federation_service_pb2.NodeProgress(
         node=progress.node.name,
-        revision=Revision(status.head.epoch, seq=progress.seq).token,
+        revision="" if progress.write is None else Revision(status.epoch, progress.write).token,
         events_behind=status.events_behind(progress),
         seconds_behind=progress.behind.total_seconds(),
         certificate_expire_time=node_message(progress.node).certificate_expire_time,

@@ -39,9 +39,7 @@ class FederationServicer(FederationServiceServicer):
     ) -> AsyncIterator[pb.WatchChangesResponse]:
         async for events, revision, as_of in self._federation.watch(current_caller(), request.after):
             yield pb.WatchChangesResponse(
-                events=[
-                    convert.event_message(event, Revision(revision.epoch, seq=event.seq).token) for event in events
-                ],
+                events=[convert.event_message(event, Revision(revision.epoch, event.write).token) for event in events],
                 revision=revision.token,
                 as_of_time=convert.timestamp(as_of) if as_of else None,
             )
@@ -79,7 +77,7 @@ class FederationServicer(FederationServiceServicer):
     ) -> pb.GetFederationStatusResponse:
         status = await self._federation.status()
         return pb.GetFederationStatusResponse(
-            revision=status.head.token,
+            revision=Revision(status.epoch, status.head.write).token,
             as_of_time=convert.timestamp(status.as_of),
             nodes=[convert.progress_message(status, progress) for progress in status.nodes],
         )

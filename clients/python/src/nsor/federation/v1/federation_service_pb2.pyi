@@ -618,7 +618,7 @@ class NodeProgress(_message.Message):
     node: _builtins.str
     """The node, `nodes/{node}`."""
     revision: _builtins.str
-    """Revision that it acknowledged last."""
+    """Revision that it acknowledged last; empty when the feed no longer holds it."""
     events_behind: _builtins.int
     """Events that it has not acknowledged."""
     seconds_behind: _builtins.float

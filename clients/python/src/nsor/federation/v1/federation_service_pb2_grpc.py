@@ -133,7 +133,7 @@ class FederationServiceServicer:
         """States how far the caller has applied the feed, so that everybody can see who lags. To be called every few seconds
         and after each batch; an older revision than before changes nothing.
 
-        Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED.
+        Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,7 +52,7 @@ class FederationServiceStub:
     """States how far the caller has applied the feed, so that everybody can see who lags. To be called every few seconds
     and after each batch; an older revision than before changes nothing.
 
-    Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED.
+    Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
     """
     GetFederationStatus: _grpc.UnaryUnaryMultiCallable[_federation_service_pb2.GetFederationStatusRequest, _federation_service_pb2.GetFederationStatusResponse]
     """Shows, for each node that has followed the feed, how far it is behind."""
@@ -139,7 +139,7 @@ class FederationServiceAsyncStub(FederationServiceStub):
     """States how far the caller has applied the feed, so that everybody can see who lags. To be called every few seconds
     and after each batch; an older revision than before changes nothing.
 
-    Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED.
+    Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
     """
     GetFederationStatus: _aio.UnaryUnaryMultiCallable[_federation_service_pb2.GetFederationStatusRequest, _federation_service_pb2.GetFederationStatusResponse]  # type: ignore[assignment]
     """Shows, for each node that has followed the feed, how far it is behind."""
@@ -241,7 +241,7 @@ class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
         """States how far the caller has applied the feed, so that everybody can see who lags. To be called every few seconds
         and after each batch; an older revision than before changes nothing.
 
-        Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED.
+        Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
         """
 
     @_abc_1.abstractmethod
