@@ -158,8 +158,8 @@ class Database(Protocol):
 class AuditLog(Protocol):
     """Where accesses that write nothing leave their trace."""
 
-    async def append(self, entry: AuditEntry) -> None:
-        """Returns once the entry is durable.
+    async def append(self, *entries: AuditEntry) -> None:
+        """Returns once the entries are durable, all or none of them.
 
         Raises:
             Refused: DATABASE_UNAVAILABLE: not known to be durable, so there must be no answer.

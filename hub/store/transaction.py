@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 from sqlalchemy import Select, bindparam, delete, func, insert, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,7 +20,6 @@ from hub.domain.ports import PastRequest, Write
 from hub.domain.revision import Revision
 from hub.store import bodies
 from hub.store.tables import (
-    audit_entry,
     enrolment,
     feed_head,
     node,
@@ -49,7 +50,10 @@ _INSERT_OFFENDERS = (
 _INSERT_VERSIONS = insert(offender_revision)
 _INSERT_OUTBOX = insert(outbox).returning(outbox.c.id, _EPOCH)
 _INSERT_REQUESTS = insert(request)
-_INSERT_AUDIT = insert(audit_entry)
+# COPY takes a quarter of the time that an INSERT of many rows does, and for one row it is no slower.
+_COPY_AUDIT = "COPY audit_entry (at, node_id, method, officer_id, purpose, fir_number, subject, decision) FROM STDIN"
+
+_tracer = trace.get_tracer("nsor.hub")
 
 
 def select_offenders() -> Select[*tuple[Any, ...]]:
@@ -337,20 +341,18 @@ class StoreTransaction:
         return {int(row.serial): node_of(row) for row in await self._connection.execute(query)}
 
     async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
-        rows = [
-            {
-                "at": entry.at,
-                "node_id": entry.caller.node.id,
-                "method": entry.caller.method,
-                "officer_id": entry.caller.officer.id if entry.caller.officer else None,
-                "purpose": entry.caller.officer.purpose if entry.caller.officer else None,
-                "fir_number": entry.caller.officer.fir_number if entry.caller.officer else None,
-                "subject": entry.subject,
-                "decision": entry.decision,
-            }
-            for entry in entries
-        ]
-        await self._connection.execute(_INSERT_AUDIT, rows)
+        driver: Any = (await self._connection.get_raw_connection()).driver_connection
+        # SQLAlchemy does not know of COPY, so neither does what traces its statements.
+        with _tracer.start_as_current_span(
+            "COPY",
+            kind=SpanKind.CLIENT,
+            attributes={"db.system.name": "postgresql", "db.operation.name": "COPY", "db.query.text": _COPY_AUDIT},
+            record_exception=False,
+            set_status_on_exception=False,
+        ):
+            async with driver.cursor() as cursor, cursor.copy(_COPY_AUDIT) as copy:
+                for entry in entries:
+                    await copy.write_row(_audit_row(entry))
 
     async def book(self, writes: Sequence[Write]) -> Revision:
         changes = [_change(write.record) for write in writes]
@@ -369,6 +371,12 @@ class StoreTransaction:
         await self._connection.execute(_INSERT_REQUESTS, requests)
         await self.append_audit([write.audit for write in writes])
         return Revision(epoch, write=outbox_id)
+
+
+def _audit_row(entry: AuditEntry) -> tuple[object, ...]:
+    caller, officer = entry.caller, entry.caller.officer
+    named = (officer.id, officer.purpose, officer.fir_number) if officer else (None, None, None)
+    return entry.at, caller.node.id, caller.method, *named, entry.subject, entry.decision
 
 
 def _change(record: Offender | Notice) -> list[str | int]:
