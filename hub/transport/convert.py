@@ -141,6 +141,7 @@ def _member(enum: type[E], wrapper: Any, value: int) -> E:
     return enum[wrapper.Name(value).removeprefix(_prefix(wrapper))]
 
 
+@cache
 def _value(wrapper: Any, member: StrEnum) -> Any:
     return wrapper.Value(_prefix(wrapper) + member)
 
@@ -371,9 +372,8 @@ def answer_message(answer: Answer) -> lookup_service_pb2.CheckCnicResponse:
         outcome=_value(lookup_service_pb2.Outcome, answer.outcome),
         revision=answer.revision,
         masked_cnic=answer.masked_cnic,
+        as_of_time=_as_of_message(answer.as_of) if answer.as_of else None,
     )
-    if answer.as_of:
-        message.as_of_time.CopyFrom(timestamp(answer.as_of))
     if person := answer.person:
         message.person.CopyFrom(
             lookup_service_pb2.DisclosedPerson(
@@ -386,6 +386,12 @@ def answer_message(answer: Answer) -> lookup_service_pb2.CheckCnicResponse:
             )
         )
     return message
+
+
+# Answers of some milliseconds share the time.
+@lru_cache(maxsize=1)
+def _as_of_message(time: datetime) -> Timestamp:
+    return timestamp(time)
 
 
 # Watchers of a worker share the events that are recent, and the pages that several read: see `hub.feed.tail`.

@@ -28,7 +28,7 @@ from nsor.common.v1 import officer_pb2 as nsor_dot_common_dot_v1_dot_officer__pb
 from nsor.registry.v1 import offender_pb2 as nsor_dot_registry_dot_v1_dot_offender__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#nsor/lookup/v1/lookup_service.proto\x12\x0ensor.lookup.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\x1a\x1cnsor/common/v1/officer.proto\x1a\x1fnsor/registry/v1/offender.proto\"\xa4\x01\n\x10\x43heckCnicRequest\x12 \n\x04\x63nic\x18\x01 \x01(\tB\x0c\xb0\xbb\x18\x01\xbaH\x05r\x03\x18\xd0\x0fR\x04\x63nic\x12\x38\n\x07officer\x18\x02 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\x12\x34\n\x11\x61t_least_revision\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x0f\x61tLeastRevision\"\xf6\x01\n\x11\x43heckCnicResponse\x12\x31\n\x07outcome\x18\x01 \x01(\x0e\x32\x17.nsor.lookup.v1.OutcomeR\x07outcome\x12\x38\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x61sOfTime\x12\x1a\n\x08revision\x18\x03 \x01(\tR\x08revision\x12\x37\n\x06person\x18\x04 \x01(\x0b\x32\x1f.nsor.lookup.v1.DisclosedPersonR\x06person\x12\x1f\n\x0bmasked_cnic\x18\x05 \x01(\tR\nmaskedCnic\"\xb1\x02\n\x0f\x44isclosedPerson\x12!\n\tfull_name\x18\x01 \x01(\tB\x04\xb0\xbb\x18\x01R\x08\x66ullName\x12&\n\x0c\x66ull_name_ur\x18\x02 \x01(\tB\x04\xb0\xbb\x18\x01R\nfullNameUr\x12)\n\rguardian_name\x18\x03 \x01(\tB\x04\xb0\xbb\x18\x01R\x0cguardianName\x12.\n\x10guardian_name_ur\x18\x04 \x01(\tB\x04\xb0\xbb\x18\x01R\x0eguardianNameUr\x12O\n\x11guardian_relation\x18\x05 \x01(\x0e\x32\".nsor.registry.v1.GuardianRelationR\x10guardianRelation\x12\'\n\x03sex\x18\x06 \x01(\x0e\x32\x15.nsor.registry.v1.SexR\x03sex*\x7f\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0f\n\x0bOUTCOME_HIT\x10\x01\x12\x15\n\x11OUTCOME_NO_RECORD\x10\x02\x12\x18\n\x14OUTCOME_INVALID_CNIC\x10\x03\x12\x19\n\x15OUTCOME_CANNOT_ANSWER\x10\x04\x32q\n\rLookupService\x12`\n\tCheckCnic\x12 .nsor.lookup.v1.CheckCnicRequest\x1a!.nsor.lookup.v1.CheckCnicResponse\"\x0e\xaa\xbb\x18\n\n\x08\x01\x02\x03\x04\x05\x06\x07\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#nsor/lookup/v1/lookup_service.proto\x12\x0ensor.lookup.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\x1a\x1cnsor/common/v1/officer.proto\x1a\x1fnsor/registry/v1/offender.proto\"\xa4\x01\n\x10\x43heckCnicRequest\x12 \n\x04\x63nic\x18\x01 \x01(\tB\x0c\xb0\xbb\x18\x01\xbaH\x05r\x03\x18\xd0\x0fR\x04\x63nic\x12\x38\n\x07officer\x18\x02 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\x12\x34\n\x11\x61t_least_revision\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x0f\x61tLeastRevision\"\xf6\x01\n\x11\x43heckCnicResponse\x12\x31\n\x07outcome\x18\x01 \x01(\x0e\x32\x17.nsor.lookup.v1.OutcomeR\x07outcome\x12\x38\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x61sOfTime\x12\x1a\n\x08revision\x18\x03 \x01(\tR\x08revision\x12\x37\n\x06person\x18\x04 \x01(\x0b\x32\x1f.nsor.lookup.v1.DisclosedPersonR\x06person\x12\x1f\n\x0bmasked_cnic\x18\x05 \x01(\tR\nmaskedCnic\"\xb1\x01\n\x11\x43heckCnicsRequest\x12,\n\x05\x63nics\x18\x01 \x03(\tB\x16\xb0\xbb\x18\x01\xbaH\x0f\x92\x01\x0c\x08\x01\x10\xe8\x07\"\x05r\x03\x18\xd0\x0fR\x05\x63nics\x12\x38\n\x07officer\x18\x02 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\x12\x34\n\x11\x61t_least_revision\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x0f\x61tLeastRevision\"\x89\x01\n\x12\x43heckCnicsResponse\x12;\n\x07results\x18\x01 \x03(\x0b\x32!.nsor.lookup.v1.CheckCnicResponseR\x07results\x12\x36\n\x07summary\x18\x02 \x01(\x0b\x32\x1c.nsor.lookup.v1.CheckSummaryR\x07summary\"\xb1\x01\n\x0c\x43heckSummary\x12\x1b\n\thit_count\x18\x01 \x01(\x05R\x08hitCount\x12&\n\x0fno_record_count\x18\x02 \x01(\x05R\rnoRecordCount\x12,\n\x12invalid_cnic_count\x18\x03 \x01(\x05R\x10invalidCnicCount\x12.\n\x13\x63\x61nnot_answer_count\x18\x04 \x01(\x05R\x11\x63\x61nnotAnswerCount\"\xb1\x02\n\x0f\x44isclosedPerson\x12!\n\tfull_name\x18\x01 \x01(\tB\x04\xb0\xbb\x18\x01R\x08\x66ullName\x12&\n\x0c\x66ull_name_ur\x18\x02 \x01(\tB\x04\xb0\xbb\x18\x01R\nfullNameUr\x12)\n\rguardian_name\x18\x03 \x01(\tB\x04\xb0\xbb\x18\x01R\x0cguardianName\x12.\n\x10guardian_name_ur\x18\x04 \x01(\tB\x04\xb0\xbb\x18\x01R\x0eguardianNameUr\x12O\n\x11guardian_relation\x18\x05 \x01(\x0e\x32\".nsor.registry.v1.GuardianRelationR\x10guardianRelation\x12\'\n\x03sex\x18\x06 \x01(\x0e\x32\x15.nsor.registry.v1.SexR\x03sex*\x7f\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0f\n\x0bOUTCOME_HIT\x10\x01\x12\x15\n\x11OUTCOME_NO_RECORD\x10\x02\x12\x18\n\x14OUTCOME_INVALID_CNIC\x10\x03\x12\x19\n\x15OUTCOME_CANNOT_ANSWER\x10\x04\x32\xda\x01\n\rLookupService\x12`\n\tCheckCnic\x12 .nsor.lookup.v1.CheckCnicRequest\x1a!.nsor.lookup.v1.CheckCnicResponse\"\x0e\xaa\xbb\x18\n\n\x08\x01\x02\x03\x04\x05\x06\x07\x08\x12g\n\nCheckCnics\x12!.nsor.lookup.v1.CheckCnicsRequest\x1a\".nsor.lookup.v1.CheckCnicsResponse\"\x0e\xaa\xbb\x18\n\n\x08\x01\x02\x03\x04\x05\x06\x07\x08(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,6 +39,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKCNICREQUEST'].fields_by_name['cnic']._serialized_options = b'\260\273\030\001\272H\005r\003\030\320\017'
   _globals['_CHECKCNICREQUEST'].fields_by_name['at_least_revision']._loaded_options = None
   _globals['_CHECKCNICREQUEST'].fields_by_name['at_least_revision']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_CHECKCNICSREQUEST'].fields_by_name['cnics']._loaded_options = None
+  _globals['_CHECKCNICSREQUEST'].fields_by_name['cnics']._serialized_options = b'\260\273\030\001\272H\017\222\001\014\010\001\020\350\007\"\005r\003\030\320\017'
+  _globals['_CHECKCNICSREQUEST'].fields_by_name['at_least_revision']._loaded_options = None
+  _globals['_CHECKCNICSREQUEST'].fields_by_name['at_least_revision']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_DISCLOSEDPERSON'].fields_by_name['full_name']._loaded_options = None
   _globals['_DISCLOSEDPERSON'].fields_by_name['full_name']._serialized_options = b'\260\273\030\001'
   _globals['_DISCLOSEDPERSON'].fields_by_name['full_name_ur']._loaded_options = None
@@ -49,14 +53,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISCLOSEDPERSON'].fields_by_name['guardian_name_ur']._serialized_options = b'\260\273\030\001'
   _globals['_LOOKUPSERVICE'].methods_by_name['CheckCnic']._loaded_options = None
   _globals['_LOOKUPSERVICE'].methods_by_name['CheckCnic']._serialized_options = b'\252\273\030\n\n\010\001\002\003\004\005\006\007\010'
-  _globals['_OUTCOME']._serialized_start=904
-  _globals['_OUTCOME']._serialized_end=1031
+  _globals['_LOOKUPSERVICE'].methods_by_name['CheckCnics']._loaded_options = None
+  _globals['_LOOKUPSERVICE'].methods_by_name['CheckCnics']._serialized_options = b'\252\273\030\n\n\010\001\002\003\004\005\006\007\010'
+  _globals['_OUTCOME']._serialized_start=1404
+  _globals['_OUTCOME']._serialized_end=1531
   _globals['_CHECKCNICREQUEST']._serialized_start=181
   _globals['_CHECKCNICREQUEST']._serialized_end=345
   _globals['_CHECKCNICRESPONSE']._serialized_start=348
   _globals['_CHECKCNICRESPONSE']._serialized_end=594
-  _globals['_DISCLOSEDPERSON']._serialized_start=597
-  _globals['_DISCLOSEDPERSON']._serialized_end=902
-  _globals['_LOOKUPSERVICE']._serialized_start=1033
-  _globals['_LOOKUPSERVICE']._serialized_end=1146
+  _globals['_CHECKCNICSREQUEST']._serialized_start=597
+  _globals['_CHECKCNICSREQUEST']._serialized_end=774
+  _globals['_CHECKCNICSRESPONSE']._serialized_start=777
+  _globals['_CHECKCNICSRESPONSE']._serialized_end=914
+  _globals['_CHECKSUMMARY']._serialized_start=917
+  _globals['_CHECKSUMMARY']._serialized_end=1094
+  _globals['_DISCLOSEDPERSON']._serialized_start=1097
+  _globals['_DISCLOSEDPERSON']._serialized_end=1402
+  _globals['_LOOKUPSERVICE']._serialized_start=1534
+  _globals['_LOOKUPSERVICE']._serialized_end=1752
 # @@protoc_insertion_point(module_scope)

@@ -3,9 +3,11 @@
 isort:skip_file
 Hit or no hit, for those who ask about one person."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from nsor.common.v1 import officer_pb2 as _officer_pb2
 from nsor.registry.v1 import offender_pb2 as _offender_pb2
@@ -131,6 +133,106 @@ class CheckCnicResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckCnicResponse: _TypeAlias = CheckCnicResponse  # noqa: Y015
+
+@_typing.final
+class CheckCnicsRequest(_message.Message):
+    """Request of CheckCnics."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CNICS_FIELD_NUMBER: _builtins.int
+    OFFICER_FIELD_NUMBER: _builtins.int
+    AT_LEAST_REVISION_FIELD_NUMBER: _builtins.int
+    at_least_revision: _builtins.str
+    """Every answer on the stream must be at least as new as this revision; the hub waits for it until the deadline. Read
+    in the first request of a stream only, since its data never becomes older. Empty: as it is.
+    """
+    @_builtins.property
+    def cnics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. 1 to 1,000 numbers, each as the person typed it: see `cnic` of CheckCnicRequest."""
+
+    @_builtins.property
+    def officer(self) -> _officer_pb2.OfficerContext:
+        """Who asks for these numbers, and why."""
+
+    def __init__(
+        self,
+        *,
+        cnics: _abc.Iterable[_builtins.str] | None = ...,
+        officer: _officer_pb2.OfficerContext | None = ...,
+        at_least_revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_revision", b"at_least_revision", "cnics", b"cnics", "officer", b"officer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckCnicsRequest: _TypeAlias = CheckCnicsRequest  # noqa: Y015
+
+@_typing.final
+class CheckCnicsResponse(_message.Message):
+    """Response of CheckCnics."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckCnicResponse]:
+        """A result for each number of the request, in their order."""
+
+    @_builtins.property
+    def summary(self) -> Global___CheckSummary:
+        """How many there are of each outcome."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___CheckCnicResponse] | None = ...,
+        summary: Global___CheckSummary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckCnicsResponse: _TypeAlias = CheckCnicsResponse  # noqa: Y015
+
+@_typing.final
+class CheckSummary(_message.Message):
+    """Numbers checked, by outcome."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HIT_COUNT_FIELD_NUMBER: _builtins.int
+    NO_RECORD_COUNT_FIELD_NUMBER: _builtins.int
+    INVALID_CNIC_COUNT_FIELD_NUMBER: _builtins.int
+    CANNOT_ANSWER_COUNT_FIELD_NUMBER: _builtins.int
+    hit_count: _builtins.int
+    """With OUTCOME_HIT."""
+    no_record_count: _builtins.int
+    """With OUTCOME_NO_RECORD."""
+    invalid_cnic_count: _builtins.int
+    """With OUTCOME_INVALID_CNIC."""
+    cannot_answer_count: _builtins.int
+    """With OUTCOME_CANNOT_ANSWER."""
+    def __init__(
+        self,
+        *,
+        hit_count: _builtins.int = ...,
+        no_record_count: _builtins.int = ...,
+        invalid_cnic_count: _builtins.int = ...,
+        cannot_answer_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cannot_answer_count", b"cannot_answer_count", "hit_count", b"hit_count", "invalid_cnic_count", b"invalid_cnic_count", "no_record_count", b"no_record_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckSummary: _TypeAlias = CheckSummary  # noqa: Y015
 
 @_typing.final
 class DisclosedPerson(_message.Message):
