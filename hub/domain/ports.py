@@ -9,6 +9,7 @@ from uuid import UUID
 
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
+from hub.domain.disclosure import DisclosurePolicy
 from hub.domain.node import Enrolment, Node, NodeChange
 from hub.domain.notice import Notice
 from hub.domain.offender import Offender
@@ -132,6 +133,18 @@ class Transaction(Protocol):
 
     async def nodes_by_serial(self) -> Mapping[int, Node]:
         """The node of each enrolled certificate, by the certificate's serial number."""
+        ...
+
+    async def disclosure_policy(self) -> DisclosurePolicy:
+        """The newest policy."""
+        ...
+
+    async def past_disclosure_policy(self, updater: str, request_id: UUID) -> tuple[bytes, DisclosurePolicy] | None:
+        """The policy that a node made for this request before, and the request's digest."""
+        ...
+
+    async def insert_disclosure_policy(self, policy: DisclosurePolicy, request: RequestKey) -> None:
+        """Writes a policy that a node made for a request."""
         ...
 
     async def append_audit(self, entries: Sequence[AuditEntry]) -> None:

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
-from hub.domain.disclosure import DisclosurePolicy
+from hub.domain.disclosure import AUTHORITY, Channel, DisclosureMode, DisclosurePolicy, Grant
 from hub.domain.errors import Reason, Refused
-from hub.domain.lookup import Answer, Known, Outcome
+from hub.domain.lookup import Answer, CannotAnswerReason, Known, Outcome
 from hub.domain.node import Caller
 from hub.domain.ports import AuditLog
 from hub.domain.revision import Revision
@@ -56,6 +56,14 @@ class Freshness(Protocol):
         ...
 
 
+class Policy(Protocol):
+    """The disclosure policy, see `hub.service.disclosure`."""
+
+    async def in_force(self) -> DisclosurePolicy:
+        """The policy; raises where it cannot be known."""
+        ...
+
+
 class Lookup:
     """The use cases of `nsor.lookup.v1.LookupService`.
 
@@ -73,7 +81,7 @@ class Lookup:
         audit: AuditLog,
         clock: Callable[[], datetime],
         *,
-        policy: DisclosurePolicy,
+        policy: Policy,
         freshness_bound: float,
         patience: float = 10,
     ) -> None:
@@ -101,7 +109,7 @@ class Lookup:
                 REVISION_NOT_REACHED.
         """
         await self.reach(at_least, patience)
-        [answer] = await self._check(caller, [text])
+        [answer] = await self._check(caller, Channel.SINGLE, [text])
         return answer
 
     async def check_many(self, caller: Caller, texts: Sequence[str]) -> list[Answer]:
@@ -111,7 +119,7 @@ class Lookup:
             Refused: DATABASE_UNAVAILABLE.
         """
         async with self._rosters:
-            return await self._check(caller, texts)
+            return await self._check(caller, Channel.BATCH, texts)
 
     async def reach(self, at_least: str, patience: float | None) -> None:
         """Returns when answers are at least as new as a revision; see `check` for both arguments.
@@ -128,12 +136,13 @@ class Lookup:
         except TimeoutError:
             raise Refused(Reason.REVISION_NOT_REACHED, "the hub does not have this revision yet; retry") from None
 
-    async def _check(self, caller: Caller, texts: Sequence[str]) -> list[Answer]:
+    async def _check(self, caller: Caller, channel: Channel, texts: Sequence[str]) -> list[Answer]:
+        grant = await self._grant(caller, channel)
         answers: list[Answer] = []
         entries: list[AuditEntry] = []
         now = self._clock()
         for number, text in enumerate(texts, 1):
-            answer, subject = self._answer(caller, text)
+            answer, subject = self._answer(grant, text)
             answers.append(answer)
             entries.append(AuditEntry(now, caller, subject, answer.outcome))
             if number % _AT_ONCE == 0:
@@ -141,25 +150,40 @@ class Lookup:
         await self._audit.append(*entries)
         return answers
 
-    def _answer(self, caller: Caller, text: str) -> tuple[Answer, bytes | None]:
+    async def _grant(self, caller: Caller, channel: Channel) -> Grant | None:
+        """What the caller is told; None where it cannot be known."""
+        if not caller.node.role.public:
+            return AUTHORITY
+        try:
+            return (await self._policy.in_force()).grant(caller.node.role, channel)
+        except Refused:
+            return None
+
+    def _answer(self, grant: Grant | None, text: str) -> tuple[Answer, bytes | None]:
         """The answer to a text, and the keyed hash of the number in it."""
         try:
             cnic = Cnic.parse(text)
         except ValueError:
             return Answer(Outcome.INVALID_CNIC), None
         subject = self._blind_index(cnic)
-        return self._look_up(caller, cnic, subject), subject
+        return self._look_up(grant, cnic, subject), subject
 
-    def _look_up(self, caller: Caller, cnic: Cnic, subject: bytes) -> Answer:
+    def _look_up(self, grant: Grant | None, cnic: Cnic, subject: bytes) -> Answer:
+        def cannot_answer(reason: CannotAnswerReason) -> Answer:
+            return Answer(Outcome.CANNOT_ANSWER, masked_cnic=cnic.masked, reason=reason)
+
+        if grant is None:
+            return cannot_answer(CannotAnswerReason.POLICY_UNKNOWN)
+        if grant.mode is DisclosureMode.OFF:
+            return cannot_answer(CannotAnswerReason.DISCLOSURE_OFF)
         if self._freshness.age() > self._freshness_bound:
-            return Answer(Outcome.CANNOT_ANSWER, masked_cnic=cnic.masked)
-        role = caller.node.role
+            return cannot_answer(CannotAnswerReason.STALE_DATA)
         known = self._index.find(subject)
-        hit = known is not None and self._policy.is_hit(role, known.finalities)
+        hit = known is not None and grant.is_hit(known.finalities)
         return Answer(
             Outcome.HIT if hit else Outcome.NO_RECORD,
             as_of=self._freshness.as_of,
             revision=self._freshness.revision.token,
-            person=known.person if known and hit and self._policy.names_person(role) else None,
+            person=known.person if known and hit and grant.mode is DisclosureMode.HIT_WITH_NAME else None,
             masked_cnic=cnic.masked,
         )

@@ -13,13 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
+from hub.domain.disclosure import Channel, DisclosureMode, DisclosurePolicy
 from hub.domain.node import Enrolment, Node, NodeChange, NodeState, Role
 from hub.domain.notice import Notice
 from hub.domain.offender import Offender
-from hub.domain.ports import PastRequest, Write
+from hub.domain.ports import PastRequest, RequestKey, Write
 from hub.domain.revision import Revision
 from hub.store import bodies
 from hub.store.tables import (
+    disclosure_policy,
     enrolment,
     feed_head,
     node,
@@ -50,6 +52,7 @@ _INSERT_OFFENDERS = (
 _INSERT_VERSIONS = insert(offender_revision)
 _INSERT_OUTBOX = insert(outbox).returning(outbox.c.id, _EPOCH)
 _INSERT_REQUESTS = insert(request)
+_NEWEST_POLICY = select(disclosure_policy).order_by(disclosure_policy.c.version.desc()).limit(1)
 # COPY takes a quarter of the time that an INSERT of many rows does, and for one row it is no slower.
 _COPY_AUDIT = "COPY audit_entry (at, node_id, method, officer_id, purpose, fir_number, subject, decision) FROM STDIN"
 
@@ -340,6 +343,29 @@ class StoreTransaction:
         query = select_nodes().add_columns(node_certificate.c.serial).join(node_certificate)
         return {int(row.serial): node_of(row) for row in await self._connection.execute(query)}
 
+    async def disclosure_policy(self) -> DisclosurePolicy:
+        return _policy_of((await self._connection.execute(_NEWEST_POLICY)).one())
+
+    async def past_disclosure_policy(self, updater: str, request_id: UUID) -> tuple[bytes, DisclosurePolicy] | None:
+        query = select(disclosure_policy).where(
+            disclosure_policy.c.updater == updater, disclosure_policy.c.request_id == request_id
+        )
+        row = (await self._connection.execute(query)).one_or_none()
+        return (row.digest, _policy_of(row)) if row else None
+
+    async def insert_disclosure_policy(self, policy: DisclosurePolicy, request: RequestKey) -> None:
+        await self._connection.execute(
+            insert(disclosure_policy).values(
+                version=policy.version,
+                rules=[[role, channel, mode] for (role, channel), mode in policy.modes.items()],
+                under_appeal=policy.under_appeal,
+                updater=policy.updater,
+                request_id=request.id,
+                digest=request.digest,
+                updated_at=policy.updated_at,
+            )
+        )
+
     async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
         driver: Any = (await self._connection.get_raw_connection()).driver_connection
         # SQLAlchemy does not know of COPY, so neither does what traces its statements.
@@ -371,6 +397,11 @@ class StoreTransaction:
         await self._connection.execute(_INSERT_REQUESTS, requests)
         await self.append_audit([write.audit for write in writes])
         return Revision(epoch, write=outbox_id)
+
+
+def _policy_of(row: Any) -> DisclosurePolicy:
+    modes = {(Role(role), Channel(channel)): DisclosureMode(mode) for role, channel, mode in row.rules}
+    return DisclosurePolicy(modes, row.under_appeal, row.version, row.updater, row.updated_at)
 
 
 def _audit_row(entry: AuditEntry) -> tuple[object, ...]:

@@ -8,9 +8,11 @@ from opentelemetry import metrics
 
 from hub.domain.lookup import Answer, Outcome
 from hub.domain.node import Caller
+from hub.service.disclosure import Disclosure
 from hub.service.lookup import Lookup
 from hub.transport import convert
 from hub.transport.pipeline import current_caller, sender_of
+from hub.transport.registry import request_key
 from nsor.lookup.v1 import lookup_service_pb2 as pb
 from nsor.lookup.v1.lookup_service_pb2_grpc import LookupServiceServicer
 
@@ -20,10 +22,11 @@ _checks = metrics.get_meter("nsor.hub").create_counter(
 
 
 class LookupServicer(LookupServiceServicer):
-    """Calls the use case and converts its answer."""
+    """Calls the use cases and converts their answers."""
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, disclosure: Disclosure) -> None:
         self._lookup = lookup
+        self._disclosure = disclosure
 
     async def CheckCnic(self, request: pb.CheckCnicRequest, context: Any) -> pb.CheckCnicResponse:
         caller = current_caller()
@@ -51,6 +54,23 @@ class LookupServicer(LookupServiceServicer):
                     cannot_answer_count=counts[Outcome.CANNOT_ANSWER],
                 ),
             )
+
+    async def GetDisclosurePolicy(
+        self, request: pb.GetDisclosurePolicyRequest, context: Any
+    ) -> pb.GetDisclosurePolicyResponse:
+        return pb.GetDisclosurePolicyResponse(policy=convert.policy_message(await self._disclosure.get()))
+
+    async def UpdateDisclosurePolicy(
+        self, request: pb.UpdateDisclosurePolicyRequest, context: Any
+    ) -> pb.UpdateDisclosurePolicyResponse:
+        policy = await self._disclosure.update(
+            current_caller(),
+            request_key(request),
+            request.policy.etag,
+            convert.disclosure_modes(request.policy),
+            under_appeal=request.policy.disclose_under_appeal,
+        )
+        return pb.UpdateDisclosurePolicyResponse(policy=convert.policy_message(policy))
 
 
 def _patience(context: Any) -> float | None:

@@ -35,7 +35,14 @@ from nsor.federation.v1.federation_service_pb2 import (
 )
 from nsor.federation.v1.federation_service_pb2_grpc import FederationServiceStub
 from nsor.federation.v1.node_pb2 import Node
-from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest, CheckCnicResponse, CheckCnicsRequest
+from nsor.lookup.v1.disclosure_pb2 import DisclosurePolicy
+from nsor.lookup.v1.lookup_service_pb2 import (
+    CheckCnicRequest,
+    CheckCnicResponse,
+    CheckCnicsRequest,
+    GetDisclosurePolicyRequest,
+    UpdateDisclosurePolicyRequest,
+)
 from nsor.lookup.v1.lookup_service_pb2_grpc import LookupServiceStub
 from nsor.monitoring.v1.monitoring_service_pb2 import (
     ListNoticesRequest,
@@ -190,6 +197,30 @@ class Client:
                     raise InternalError(grpc.StatusCode.INTERNAL, "The hub gave more results than numbers, or fewer.")
                 for result in response.results:
                     yield result
+
+    def get_disclosure_policy(self, *, timeout: float | None = None) -> DisclosurePolicy:
+        """Reads what the public is told of a hit. For NPB."""
+        request = GetDisclosurePolicyRequest()
+        return (self._call(self._lookup.GetDisclosurePolicy, request, timeout)).policy
+
+    def update_disclosure_policy(
+        self,
+        policy: DisclosurePolicy,
+        officer: OfficerContext,
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> DisclosurePolicy:
+        """Replaces what the public is told of a hit, within a second everywhere; gives it as it is then. For NPB.
+
+        Args:
+            policy: with all of its rules, and the `etag` that was read.
+
+        Raises:
+            Conflict: the policy was changed since it was read.
+        """
+        request = UpdateDisclosurePolicyRequest(policy=policy, officer=officer, request_id=request_id or _new_id())
+        return (self._call(self._lookup.UpdateDisclosurePolicy, request, timeout, request.request_id)).policy
 
     def create_offender(
         self,

@@ -19,6 +19,7 @@ from rich.console import Console
 from nsor.common.v1.access_pb2 import Role
 from nsor.common.v1.officer_pb2 import OfficerContext, Purpose
 from nsor.federation.v1.node_pb2 import Node
+from nsor.lookup.v1.disclosure_pb2 import Channel, DisclosureMode, DisclosureRule
 from nsor.lookup.v1.lookup_service_pb2 import Outcome
 from nsor.monitoring.v1.monitoring_service_pb2 import RecordNoticeRequest
 from nsor.monitoring.v1.notice_pb2 import Notice
@@ -89,10 +90,12 @@ app = typer.Typer(
 offender_app = typer.Typer(no_args_is_help=True, help="Read and enter records of convicts.")
 notice_app = typer.Typer(no_args_is_help=True, help="What offenders notify after release.")
 node_app = typer.Typer(no_args_is_help=True, help="The nodes of the federation.")
+policy_app = typer.Typer(no_args_is_help=True, help="What the public is told of a hit.")
 outbox_app = typer.Typer(no_args_is_help=True, help="Writes that wait for the line to the hub.")
 app.add_typer(offender_app, name="offender")
 app.add_typer(notice_app, name="notice")
 app.add_typer(node_app, name="node")
+app.add_typer(policy_app, name="policy")
 app.add_typer(outbox_app, name="outbox")
 
 
@@ -117,6 +120,28 @@ class RoleName(StrEnum):
     courts = "courts"
     vetting_agency = "vetting-agency"
     public_gateway = "public-gateway"
+
+
+class ModeName(StrEnum):
+    """What a hit tells."""
+
+    off = "off"
+    hit_only = "hit-only"
+    hit_with_name = "hit-with-name"
+
+
+class PublicRoleName(StrEnum):
+    """A role that is told what the disclosure policy says."""
+
+    vetting_agency = "vetting-agency"
+    public_gateway = "public-gateway"
+
+
+class ChannelName(StrEnum):
+    """How a check comes to the hub."""
+
+    single = "single"
+    batch = "batch"
 
 
 OfficerOption = Annotated[
@@ -490,6 +515,54 @@ def revoke(context: typer.Context, id: NodeId, reason: StateReason, request_id: 
     session = Session.of(context)
     with session.client() as client:
         session.show(client.revoke_node(f"nodes/{id}", reason, request_id=request_id), render.node)
+
+
+@policy_app.command("show")
+def show_policy(context: typer.Context) -> None:
+    """Show what the public is told of a hit. For NPB."""
+    session = Session.of(context)
+    with session.client() as client:
+        session.show(client.get_disclosure_policy(), render.policy)
+
+
+@policy_app.command("set")
+def set_policy(
+    context: typer.Context,
+    mode: Annotated[ModeName | None, typer.Option(help="What a hit tells.")] = None,
+    role: Annotated[PublicRoleName | None, typer.Option(help="Whom; all of the public by default.")] = None,
+    channel: Annotated[
+        ChannelName | None, typer.Option(help="Who asks so: for one person, or with a roster; both by default.")
+    ] = None,
+    under_appeal: Annotated[
+        bool | None, typer.Option("--under-appeal/--no-under-appeal", help="Whether one under appeal alone is a hit.")
+    ] = None,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.oversight,
+) -> None:
+    """Change what the public is told of a hit, everywhere within a second. For NPB.
+
+    With off nothing is told, whoever is asked about, as when there is no
+    hub; police and others who enforce the law are not affected.
+
+    Examples:
+
+      nsor policy set --mode off
+      nsor policy set --mode hit-only --role public-gateway
+    """
+    session = Session.of(context)
+    with session.client() as client:
+        policy = client.get_disclosure_policy()
+        rules = {(rule.role, rule.channel): rule.mode for rule in policy.rules}
+        if mode is not None:
+            for whom in [role] if role else PublicRoleName:
+                for how in [channel] if channel else ChannelName:
+                    key = (Role.Value(f"ROLE_{whom.name.upper()}"), Channel.Value(f"CHANNEL_{how.name.upper()}"))
+                    rules[key] = DisclosureMode.Value(f"DISCLOSURE_MODE_{mode.name.upper()}")
+        del policy.rules[:]
+        policy.rules.extend(DisclosureRule(role=r, channel=c, mode=m) for (r, c), m in rules.items())
+        if under_appeal is not None:
+            policy.disclose_under_appeal = under_appeal
+        session.show(client.update_disclosure_policy(policy, officer_context(officer, purpose, "")), render.policy)
 
 
 @app.command("enrol")

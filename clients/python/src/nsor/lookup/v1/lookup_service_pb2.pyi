@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from nsor.common.v1 import officer_pb2 as _officer_pb2
+from nsor.lookup.v1 import disclosure_pb2 as _disclosure_pb2
 from nsor.registry.v1 import offender_pb2 as _offender_pb2
 import builtins as _builtins
 import sys
@@ -37,7 +38,7 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_INVALID_CNIC: _Outcome.ValueType  # 3
     """The text does not hold exactly one 13-digit number."""
     OUTCOME_CANNOT_ANSWER: _Outcome.ValueType  # 4
-    """The hub's data may be stale. Ask again later."""
+    """The hub cannot answer now, see `cannot_answer_reason`. It says nothing about the person."""
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """Outcome of a check."""
@@ -51,8 +52,36 @@ OUTCOME_NO_RECORD: Outcome.ValueType  # 2
 OUTCOME_INVALID_CNIC: Outcome.ValueType  # 3
 """The text does not hold exactly one 13-digit number."""
 OUTCOME_CANNOT_ANSWER: Outcome.ValueType  # 4
-"""The hub's data may be stale. Ask again later."""
+"""The hub cannot answer now, see `cannot_answer_reason`. It says nothing about the person."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
+
+class _CannotAnswerReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CannotAnswerReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CannotAnswerReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CANNOT_ANSWER_REASON_UNSPECIFIED: _CannotAnswerReason.ValueType  # 0
+    """There is an answer."""
+    CANNOT_ANSWER_REASON_STALE_DATA: _CannotAnswerReason.ValueType  # 1
+    """The hub's data may be stale. Ask again later."""
+    CANNOT_ANSWER_REASON_DISCLOSURE_OFF: _CannotAnswerReason.ValueType  # 2
+    """By the disclosure policy the caller is told nothing, in this way of asking. Asking again does not help."""
+    CANNOT_ANSWER_REASON_POLICY_UNKNOWN: _CannotAnswerReason.ValueType  # 3
+    """What the disclosure policy is cannot be known for certain. Ask again later."""
+
+class CannotAnswerReason(_CannotAnswerReason, metaclass=_CannotAnswerReasonEnumTypeWrapper):
+    """Why the hub cannot answer."""
+
+CANNOT_ANSWER_REASON_UNSPECIFIED: CannotAnswerReason.ValueType  # 0
+"""There is an answer."""
+CANNOT_ANSWER_REASON_STALE_DATA: CannotAnswerReason.ValueType  # 1
+"""The hub's data may be stale. Ask again later."""
+CANNOT_ANSWER_REASON_DISCLOSURE_OFF: CannotAnswerReason.ValueType  # 2
+"""By the disclosure policy the caller is told nothing, in this way of asking. Asking again does not help."""
+CANNOT_ANSWER_REASON_POLICY_UNKNOWN: CannotAnswerReason.ValueType  # 3
+"""What the disclosure policy is cannot be known for certain. Ask again later."""
+Global___CannotAnswerReason: _TypeAlias = CannotAnswerReason  # noqa: Y015
 
 @_typing.final
 class CheckCnicRequest(_message.Message):
@@ -99,6 +128,7 @@ class CheckCnicResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     PERSON_FIELD_NUMBER: _builtins.int
     MASKED_CNIC_FIELD_NUMBER: _builtins.int
+    CANNOT_ANSWER_REASON_FIELD_NUMBER: _builtins.int
     outcome: Global___Outcome.ValueType
     """The outcome."""
     revision: _builtins.str
@@ -107,6 +137,8 @@ class CheckCnicResponse(_message.Message):
     """The number as understood, with its middle masked: "35202-*****00-1", so that a typing error can be noticed. Empty
     when there was none.
     """
+    cannot_answer_reason: Global___CannotAnswerReason.ValueType
+    """Why there is no answer, where the outcome is OUTCOME_CANNOT_ANSWER."""
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
         """The answer holds for the register as it was then: every change committed before is in it. Not set when the outcome
@@ -125,10 +157,11 @@ class CheckCnicResponse(_message.Message):
         revision: _builtins.str = ...,
         person: Global___DisclosedPerson | None = ...,
         masked_cnic: _builtins.str = ...,
+        cannot_answer_reason: Global___CannotAnswerReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "person", b"person"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "masked_cnic", b"masked_cnic", "outcome", b"outcome", "person", b"person", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "cannot_answer_reason", b"cannot_answer_reason", "masked_cnic", b"masked_cnic", "outcome", b"outcome", "person", b"person", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -275,3 +308,102 @@ class DisclosedPerson(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DisclosedPerson: _TypeAlias = DisclosedPerson  # noqa: Y015
+
+@_typing.final
+class GetDisclosurePolicyRequest(_message.Message):
+    """Request of GetDisclosurePolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDisclosurePolicyRequest: _TypeAlias = GetDisclosurePolicyRequest  # noqa: Y015
+
+@_typing.final
+class GetDisclosurePolicyResponse(_message.Message):
+    """Response of GetDisclosurePolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policy(self) -> _disclosure_pb2.DisclosurePolicy:
+        """The policy."""
+
+    def __init__(
+        self,
+        *,
+        policy: _disclosure_pb2.DisclosurePolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDisclosurePolicyResponse: _TypeAlias = GetDisclosurePolicyResponse  # noqa: Y015
+
+@_typing.final
+class UpdateDisclosurePolicyRequest(_message.Message):
+    """Request of UpdateDisclosurePolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    OFFICER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Required. A UUID made by the caller for this one intent (AIP-155)."""
+    @_builtins.property
+    def policy(self) -> _disclosure_pb2.DisclosurePolicy:
+        """Required. The new policy, with the `etag` that was read; fields that are output only are not read."""
+
+    @_builtins.property
+    def officer(self) -> _officer_pb2.OfficerContext:
+        """Required. Who decides it."""
+
+    def __init__(
+        self,
+        *,
+        policy: _disclosure_pb2.DisclosurePolicy | None = ...,
+        officer: _officer_pb2.OfficerContext | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer", "policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer", "policy", b"policy", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateDisclosurePolicyRequest: _TypeAlias = UpdateDisclosurePolicyRequest  # noqa: Y015
+
+@_typing.final
+class UpdateDisclosurePolicyResponse(_message.Message):
+    """Response of UpdateDisclosurePolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policy(self) -> _disclosure_pb2.DisclosurePolicy:
+        """The policy as it is now."""
+
+    def __init__(
+        self,
+        *,
+        policy: _disclosure_pb2.DisclosurePolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateDisclosurePolicyResponse: _TypeAlias = UpdateDisclosurePolicyResponse  # noqa: Y015

@@ -45,6 +45,16 @@ class LookupServiceStub:
                 request_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicsRequest.SerializeToString,
                 response_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicsResponse.FromString,
                 _registered_method=True)
+        self.GetDisclosurePolicy = channel.unary_unary(
+                '/nsor.lookup.v1.LookupService/GetDisclosurePolicy',
+                request_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetDisclosurePolicyRequest.SerializeToString,
+                response_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetDisclosurePolicyResponse.FromString,
+                _registered_method=True)
+        self.UpdateDisclosurePolicy = channel.unary_unary(
+                '/nsor.lookup.v1.LookupService/UpdateDisclosurePolicy',
+                request_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyRequest.SerializeToString,
+                response_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyResponse.FromString,
+                _registered_method=True)
 
 
 class LookupServiceServicer:
@@ -74,6 +84,23 @@ class LookupServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDisclosurePolicy(self, request, context):
+        """Reads the disclosure policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateDisclosurePolicy(self, request, context):
+        """Replaces the disclosure policy as a whole. Within a second every answer follows it; where a part of the hub cannot know
+        the policy, it answers OUTCOME_CANNOT_ANSWER.
+
+        Errors: INVALID_FIELD, ETAG_MISMATCH, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LookupServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -86,6 +113,16 @@ def add_LookupServiceServicer_to_server(servicer, server):
                     servicer.CheckCnics,
                     request_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicsRequest.FromString,
                     response_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicsResponse.SerializeToString,
+            ),
+            'GetDisclosurePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDisclosurePolicy,
+                    request_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetDisclosurePolicyRequest.FromString,
+                    response_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetDisclosurePolicyResponse.SerializeToString,
+            ),
+            'UpdateDisclosurePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateDisclosurePolicy,
+                    request_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyRequest.FromString,
+                    response_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -143,6 +180,60 @@ class LookupService:
             '/nsor.lookup.v1.LookupService/CheckCnics',
             nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicsRequest.SerializeToString,
             nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDisclosurePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.lookup.v1.LookupService/GetDisclosurePolicy',
+            nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetDisclosurePolicyRequest.SerializeToString,
+            nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetDisclosurePolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateDisclosurePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.lookup.v1.LookupService/UpdateDisclosurePolicy',
+            nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyRequest.SerializeToString,
+            nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,14 @@ class LookupServiceStub:
 
     Errors: those of CheckCnic; they end the stream.
     """
+    GetDisclosurePolicy: _grpc.UnaryUnaryMultiCallable[_lookup_service_pb2.GetDisclosurePolicyRequest, _lookup_service_pb2.GetDisclosurePolicyResponse]
+    """Reads the disclosure policy."""
+    UpdateDisclosurePolicy: _grpc.UnaryUnaryMultiCallable[_lookup_service_pb2.UpdateDisclosurePolicyRequest, _lookup_service_pb2.UpdateDisclosurePolicyResponse]
+    """Replaces the disclosure policy as a whole. Within a second every answer follows it; where a part of the hub cannot know
+    the policy, it answers OUTCOME_CANNOT_ANSWER.
+
+    Errors: INVALID_FIELD, ETAG_MISMATCH, REQUEST_ID_REUSED.
+    """
 
 @_typing.type_check_only
 class LookupServiceAsyncStub(LookupServiceStub):
@@ -68,6 +76,14 @@ class LookupServiceAsyncStub(LookupServiceStub):
     again with the numbers that have no result yet.
 
     Errors: those of CheckCnic; they end the stream.
+    """
+    GetDisclosurePolicy: _aio.UnaryUnaryMultiCallable[_lookup_service_pb2.GetDisclosurePolicyRequest, _lookup_service_pb2.GetDisclosurePolicyResponse]  # type: ignore[assignment]
+    """Reads the disclosure policy."""
+    UpdateDisclosurePolicy: _aio.UnaryUnaryMultiCallable[_lookup_service_pb2.UpdateDisclosurePolicyRequest, _lookup_service_pb2.UpdateDisclosurePolicyResponse]  # type: ignore[assignment]
+    """Replaces the disclosure policy as a whole. Within a second every answer follows it; where a part of the hub cannot know
+    the policy, it answers OUTCOME_CANNOT_ANSWER.
+
+    Errors: INVALID_FIELD, ETAG_MISMATCH, REQUEST_ID_REUSED.
     """
 
 class LookupServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -98,6 +114,26 @@ class LookupServiceServicer(metaclass=_abc_1.ABCMeta):
         again with the numbers that have no result yet.
 
         Errors: those of CheckCnic; they end the stream.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDisclosurePolicy(
+        self,
+        request: _lookup_service_pb2.GetDisclosurePolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lookup_service_pb2.GetDisclosurePolicyResponse, _abc.Awaitable[_lookup_service_pb2.GetDisclosurePolicyResponse]]:
+        """Reads the disclosure policy."""
+
+    @_abc_1.abstractmethod
+    def UpdateDisclosurePolicy(
+        self,
+        request: _lookup_service_pb2.UpdateDisclosurePolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lookup_service_pb2.UpdateDisclosurePolicyResponse, _abc.Awaitable[_lookup_service_pb2.UpdateDisclosurePolicyResponse]]:
+        """Replaces the disclosure policy as a whole. Within a second every answer follows it; where a part of the hub cannot know
+        the policy, it answers OUTCOME_CANNOT_ANSWER.
+
+        Errors: INVALID_FIELD, ETAG_MISMATCH, REQUEST_ID_REUSED.
         """
 
 def add_LookupServiceServicer_to_server(servicer: LookupServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
