@@ -4,8 +4,8 @@
 
 All servers run at once, with one worker process each, and take turns within one run, so that ratios hold on a noisy
 machine. The callers share its cores, which moves all ratios towards 1: server CPU per call, in the figures too, does
-not mind. etcd comes from Debian's package, without being installed, and holds 10,000 keys only, which favours it; where it is
-not to be had, its figures are left out.
+not mind. etcd comes from Debian's package, without being installed, and holds 10,000 keys only, which favours it; where
+it is not to be had, its figures are left out.
 """
 
 import argparse

@@ -12,9 +12,12 @@ import sys
 from pathlib import Path
 from typing import Any, LiteralString
 
+import asyncpg
 import grpc
 import psycopg
+import uvicorn
 import uvloop
+from fastapi import FastAPI
 
 from nsor.lookup.v1.lookup_service_pb2 import (
     OUTCOME_HIT,
@@ -23,7 +26,6 @@ from nsor.lookup.v1.lookup_service_pb2 import (
     CheckCnicResponse,
     DisclosedPerson,
 )
-from nsor.lookup.v1.lookup_service_pb2_grpc import LookupServiceServicer, add_LookupServiceServicer_to_server
 
 Connections = asyncio.Queue[psycopg.AsyncConnection[tuple[Any, ...]]]
 
@@ -54,7 +56,7 @@ def answer(person: bytes | None) -> CheckCnicResponse:
     return response
 
 
-class Echo(LookupServiceServicer):
+class Echo:
     """Answers everybody alike: what grpc.aio itself takes."""
 
     def __init__(self) -> None:
@@ -64,7 +66,7 @@ class Echo(LookupServiceServicer):
         return self._answer
 
 
-class FromDatabase(LookupServiceServicer):
+class FromDatabase:
     """Asks the database at each call, by psycopg; no audit."""
 
     def __init__(self, connections: Connections) -> None:
@@ -76,19 +78,26 @@ class FromDatabase(LookupServiceServicer):
             row = await (await connection.execute(SELECT + "%s", [index(request.cnic)], prepare=True)).fetchone()
         finally:
             self._connections.put_nowait(connection)
-        return answer(row and row[0])
+        return answer(row[0] if row else None)
 
 
 async def serve_grpc(kind: str, port: str, folder: Path, dsn: str) -> None:
     """Serves one of the gRPC peers until it is ended."""
     server = grpc.aio.server(options=[("grpc.max_concurrent_streams", 100)])
     if kind == "echo":
-        add_LookupServiceServicer_to_server(Echo(), server)
+        peer: Echo | FromDatabase = Echo()
     else:
         connections: Connections = asyncio.Queue()
         for _ in range(_CONNECTIONS):
             connections.put_nowait(await psycopg.AsyncConnection.connect(dsn, autocommit=True))
-        add_LookupServiceServicer_to_server(FromDatabase(connections), server)
+        peer = FromDatabase(connections)
+    check: Any = peer.CheckCnic
+    handler = grpc.unary_unary_rpc_method_handler(
+        check, CheckCnicRequest.FromString, CheckCnicResponse.SerializeToString
+    )
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("nsor.lookup.v1.LookupService", {"CheckCnic": handler}),)
+    )
     cert, key, ca = ((folder / f"{name}.pem").read_bytes() for name in ("cert", "key", "ca"))
     server.add_secure_port(
         f"127.0.0.1:{port}", grpc.ssl_server_credentials([(key, cert)], ca, require_client_auth=True)
@@ -99,18 +108,15 @@ async def serve_grpc(kind: str, port: str, folder: Path, dsn: str) -> None:
 
 def serve_fastapi(port: str, folder: Path, dsn: str) -> None:
     """Serves `GET /check/CNIC`: a SELECT, then an INSERT of the audit entry."""
-    import asyncpg
-    import uvicorn
-    from fastapi import FastAPI
-
     app = FastAPI()
     pool: Any = None
+    driver: Any = asyncpg
 
     @app.get("/check/{cnic}")
     async def check(cnic: str) -> dict[str, str]:
         nonlocal pool
         if pool is None:
-            pool = asyncio.ensure_future(asyncpg.create_pool(dsn, min_size=_CONNECTIONS, max_size=_CONNECTIONS))
+            pool = asyncio.ensure_future(driver.create_pool(dsn, min_size=_CONNECTIONS, max_size=_CONNECTIONS))
         connections = await pool
         subject = index(cnic)
         async with connections.acquire() as connection:

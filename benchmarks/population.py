@@ -4,7 +4,7 @@ import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from uuid_utils.compat import uuid7
@@ -18,8 +18,10 @@ from hub.transport import convert
 
 _PROCESSES = 2
 _CHUNK = 10_000
-_RECORDS = "COPY offender (id, cnic_index, owner, version, wrapped_key, created_at) FROM STDIN"
-_VERSIONS = "COPY offender_revision (offender_id, version, owner, body, changed_at) FROM STDIN"
+_STATEMENTS: tuple[LiteralString, ...] = (
+    "COPY offender (id, cnic_index, owner, version, wrapped_key, created_at) FROM STDIN",
+    "COPY offender_revision (offender_id, version, owner, body, changed_at) FROM STDIN",
+)
 
 
 def populate(dsn: str, keyring: str, count: int) -> None:
@@ -40,7 +42,7 @@ def _fill(dsn: str, keyring: str, first: int, count: int) -> None:
     with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
         for start in range(first, first + count, _CHUNK):
             rows = list(_rows(vault, start, min(_CHUNK, first + count - start)))
-            for statement, place in ((_RECORDS, 0), (_VERSIONS, 1)):
+            for place, statement in enumerate(_STATEMENTS):
                 with cursor.copy(statement) as copy:
                     for row in rows:
                         copy.write_row(row[place])
