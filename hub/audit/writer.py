@@ -23,6 +23,5 @@ class AuditWriter:
         await self._group.submit(entries)
 
     async def _write(self, appended: Sequence[Sequence[AuditEntry]]) -> Sequence[None]:
-        async with self._database.transaction() as tx:
-            await tx.append_audit([entry for entries in appended for entry in entries])
+        await self._database.append_audit([entry for entries in appended for entry in entries])
         return [None] * len(appended)

@@ -159,6 +159,14 @@ class Transaction(Protocol):
 class Database(Protocol):
     """Where the register is kept."""
 
+    async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
+        """Writes audit entries that go with no write, all or none. One call at a time.
+
+        Raises:
+            Refused: DATABASE_UNAVAILABLE.
+        """
+        ...
+
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Opens a transaction: committed when the block ends, rolled back when it raises.
 

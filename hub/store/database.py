@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Generator
+import select
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
 from socket import SHUT_RDWR, socket
@@ -16,8 +17,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from hub.domain.audit import AuditEntry
 from hub.domain.errors import Reason, Refused
-from hub.store.transaction import StoreTransaction
+from hub.store.transaction import StoreTransaction, copy_audit
 from hub.store.vault import Vault
 
 # Bounds of everything that waits for the database. A transaction whose process stands still is ended by the server, so
@@ -61,8 +63,8 @@ class PostgresDatabase:
 
     def __init__(self, dsn: str, vault: Vault, pool_size: int = 8) -> None:
         self._vault = vault
-        self._dsn = dsn
-        self._peeker: _Connection | None = None
+        self._peeker = _StandingLine(dsn)
+        self._auditor = _StandingLine(dsn)
         self.engine: AsyncEngine = create_async_engine(
             make_url(dsn).set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
@@ -97,25 +99,58 @@ class PostgresDatabase:
     async def peek(self, query: LiteralString) -> tuple[Any, ...]:
         """The one row of a query that is asked many times a second.
 
-        On a connection of its own, in autocommit and prepared: a tenth of what a transaction of the pool costs.
+        Raises:
+            Refused: DATABASE_UNAVAILABLE.
+        """
+        with _refusals():
+            line = await self._peeker.open()
+            row = await (await line.execute(query, prepare=True)).fetchone()
+        assert row is not None, "the query gives one row"
+        return row
+
+    async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
+        """Writes audit entries that go with no write, all or none. One call at a time.
 
         Raises:
             Refused: DATABASE_UNAVAILABLE.
         """
         with _refusals():
-            if self._peeker is None or self._peeker.closed:
-                self._peeker = await _Connection.connect(
-                    self._dsn, autocommit=True, connect_timeout=_CONNECT_SECONDS, options=_OPTIONS
-                )
-            row = await (await self._peeker.execute(query, prepare=True)).fetchone()
-        assert row is not None, "the query gives one row"
-        return row
+            await copy_audit(await self._auditor.open(), entries)
 
     async def close(self) -> None:
         """Closes every connection."""
-        if self._peeker:
-            await self._peeker.close()
+        await self._peeker.close()
+        await self._auditor.close()
         await self.engine.dispose()
+
+
+class _StandingLine:
+    """A connection kept for one statement, in autocommit: a tenth of what a transaction of the pool costs."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._connection: _Connection | None = None
+
+    async def open(self) -> _Connection:
+        """The connection, opened anew if it is gone."""
+        if self._connection is None or self._connection.closed or _has_spoken(self._connection):
+            await self.close()
+            self._connection = await _Connection.connect(
+                self._dsn, autocommit=True, connect_timeout=_CONNECT_SECONDS, options=_OPTIONS
+            )
+        return self._connection
+
+    async def close(self) -> None:
+        """Closes it."""
+        if self._connection:
+            await self._connection.close()
+
+
+def _has_spoken(connection: _Connection) -> bool:
+    """Whether the server says something unasked on an idle line, which is its farewell."""
+    poll = select.poll()
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 @contextmanager

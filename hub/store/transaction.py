@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from sqlalchemy import Select, bindparam, delete, func, insert, select, text, tuple_, update
@@ -373,17 +374,7 @@ class StoreTransaction:
 
     async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
         driver: Any = (await self._connection.get_raw_connection()).driver_connection
-        # SQLAlchemy does not know of COPY, so neither does what traces its statements.
-        with _tracer.start_as_current_span(
-            "COPY",
-            kind=SpanKind.CLIENT,
-            attributes={"db.system.name": "postgresql", "db.operation.name": "COPY", "db.query.text": _COPY_AUDIT},
-            record_exception=False,
-            set_status_on_exception=False,
-        ):
-            async with driver.cursor() as cursor, cursor.copy(_COPY_AUDIT) as copy:
-                for entry in entries:
-                    await copy.write_row(_audit_row(entry))
+        await copy_audit(driver, entries)
 
     async def book(self, writes: Sequence[Write]) -> Revision:
         changes = [_change(write.record) for write in writes]
@@ -408,6 +399,21 @@ class StoreTransaction:
 def _policy_of(row: Any) -> DisclosurePolicy:
     modes = {(Role(role), Channel(channel)): DisclosureMode(mode) for role, channel, mode in row.rules}
     return DisclosurePolicy(modes, row.under_appeal, row.version, row.updater, row.updated_at)
+
+
+async def copy_audit(connection: psycopg.AsyncConnection[Any], entries: Sequence[AuditEntry]) -> None:
+    """Writes audit entries, all or none."""
+    # SQLAlchemy does not know of COPY, so neither does what traces its statements.
+    with _tracer.start_as_current_span(
+        "COPY",
+        kind=SpanKind.CLIENT,
+        attributes={"db.system.name": "postgresql", "db.operation.name": "COPY", "db.query.text": _COPY_AUDIT},
+        record_exception=False,
+        set_status_on_exception=False,
+    ):
+        async with connection.cursor() as cursor, cursor.copy(_COPY_AUDIT) as copy:
+            for entry in entries:
+                await copy.write_row(_audit_row(entry))
 
 
 def _audit_row(entry: AuditEntry) -> tuple[object, ...]:
