@@ -93,7 +93,7 @@ class Step:
     building: bool
     changes: int
     revision: str
-    as_of: datetime | None
+    as_of: datetime
 
 
 @dataclass(frozen=True)

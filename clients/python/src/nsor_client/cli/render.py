@@ -37,7 +37,7 @@ _OUTCOMES = {
     ),
     Outcome.OUTCOME_CANNOT_ANSWER: (
         "CANNOT ANSWER",
-        "The hub's data may be out of date. Nobody was checked: ask again later.",
+        "The data may be out of date. Nobody was checked: ask again later.",
     ),
 }
 
