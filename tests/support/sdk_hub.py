@@ -68,6 +68,14 @@ class CertificateAuthority:
         uri = x509.UniformResourceIdentifier(f"spiffe://nsor.test/node/{node}")
         return Credentials(*self.issue(uri, ends_in=ends_in), self.pem)
 
+    def renewed(self, credentials: Credentials, *, ends_in: timedelta = timedelta(hours=1)) -> bytes:
+        """A further certificate in PEM for the same node and key."""
+        key = serialization.load_pem_private_key(credentials.key_pem, None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        uri = x509.UniformResourceIdentifier(f"spiffe://nsor.test/node/{credentials.node}")
+        names = x509.SubjectAlternativeName([uri])
+        return self._signed(self._builder(x509.Name([]), key, ends_in).add_extension(names, critical=True))
+
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, ends_in: timedelta
     ) -> x509.CertificateBuilder:

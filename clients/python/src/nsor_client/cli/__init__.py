@@ -176,15 +176,15 @@ class Session:
     json: bool
     err: Console
 
-    def client(self) -> Client:
-        """The client of the hub, as this node."""
+    def client(self, *, renew: bool = False) -> Client:
+        """The client of the hub, as this node; one that runs long renews its certificate."""
         if self.node is None:
             raise typer.BadParameter("no node is given: use --node DIR, or set NSOR_NODE")
         if self.target is None:
             raise typer.BadParameter("no hub is given: use --target HOST:PORT, or set NSOR_TARGET")
         credentials = Credentials.from_dir(self.node)
         try:
-            return Client(self.target, credentials, timeout=self.timeout, server_name=self.server_name)
+            return Client(self.target, credentials, timeout=self.timeout, server_name=self.server_name, renew=renew)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
 
@@ -508,8 +508,9 @@ def enrol_(
 def renew(context: typer.Context) -> None:
     """Get a further certificate for this node, and the CAs as they are now.
 
-    To be run long before the certificate ends, for example daily: the old
-    one stays good, and programs take the new one when they start again.
+    To be run long before the certificate ends, for example weekly: the old
+    one stays good. nsor watch and nsor mirror follow renew by themselves, and
+    take what this command puts into the folder.
     """
     session = Session.of(context)
     with session.client() as client:
@@ -545,7 +546,7 @@ def watch(
         session.note(render.line_state(state))
 
     with (
-        session.client() as client,
+        session.client(renew=True) as client,
         closing(client.watch_changes(after, on_state=tell)) as responses,
         suppress(KeyboardInterrupt),
     ):
@@ -705,7 +706,7 @@ def follow(context: typer.Context, mirror: MirrorOption, key: MirrorKeyOption = 
         session.note(render.line_state(state))
 
     with (
-        session.client() as client,
+        session.client(renew=True) as client,
         open_mirror(session, mirror, key) as copy,
         closing(copy.follow(client, on_state=tell)) as steps,
         suppress(KeyboardInterrupt),
