@@ -19,12 +19,11 @@ from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 
-import psutil
-
 from benchmarks import crew
 from benchmarks.ceiling import Ceiling
 from benchmarks.crew import Crew, Site, Traffic, split
 from hub.domain.revision import Revision
+from tests.support.fragile_hub import workers_of
 from tests.support.hub import RunningHub
 
 _CALLERS = 32
@@ -173,12 +172,12 @@ class Measurement:
         """Where the feed stands when all that was written is in it."""
         while self._hub.sql("SELECT FROM outbox LIMIT 1"):
             time.sleep(0.05)
-        [(epoch, seq)] = self._hub.sql("SELECT epoch, seq FROM feed_head")
-        return Revision(epoch, seq=seq)
+        [(epoch, write)] = self._hub.sql("SELECT epoch, outbox_id FROM feed_head LEFT JOIN feed_event USING (seq)")
+        return Revision(epoch, write or 0)
 
     def _worker_cpu(self) -> float:
         """Processor time that the workers have used, in seconds: it hardly minds what else the machine does."""
-        used = [worker.cpu_times() for worker in _workers(self._hub.pid)]
+        used = [worker.cpu_times() for worker in workers_of(self._hub.pid)]
         return sum(times.user + times.system for times in used)
 
     def _numbers(self, count: int) -> int:
@@ -210,7 +209,7 @@ def _peak_memory(supervisor: int) -> Generator[list[tuple[float, float]]]:
     """Memory of each worker before the block and at its peak in the block, in MB."""
     found: list[tuple[float, float]] = []
     before: dict[int, float] = {}
-    for worker in _workers(supervisor):
+    for worker in workers_of(supervisor):
         Path(f"/proc/{worker.pid}/clear_refs").write_text("5")  # the kernel's peak begins anew
         before[worker.pid] = worker.memory_info().rss / 2**20
     yield found
@@ -218,11 +217,6 @@ def _peak_memory(supervisor: int) -> Generator[list[tuple[float, float]]]:
         status = Path(f"/proc/{pid}/status").read_text()
         [peak] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
         found.append((memory, int(peak.split()[1]) / 1024))
-
-
-def _workers(supervisor: int) -> list[psutil.Process]:
-    children = psutil.Process(supervisor).children()
-    return [child for child in children if "multiprocessing.spawn" in " ".join(child.cmdline())]
 
 
 def _site(hub: RunningHub) -> Site:

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-import os
+import multiprocessing
 import signal
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -17,6 +18,7 @@ from hub.audit.writer import AuditWriter
 from hub.config import HubSettings
 from hub.domain.disclosure import DisclosurePolicy
 from hub.domain.errors import Refused
+from hub.feed import lag
 from hub.feed.tail import Tail
 from hub.lookup.index import LookupIndex
 from hub.service.federation import Federation
@@ -40,6 +42,7 @@ log = logging.getLogger(__name__)
 
 _REFRESH_SECONDS = 0.5
 _GRACE_SECONDS = 5
+_LAG_SECONDS = 10
 
 
 def utc_now() -> datetime:
@@ -67,7 +70,7 @@ class _Worker:
         self._database = PostgresDatabase(settings.dsn.get_secret_value(), vault, settings.database_pool)
         telemetry.start(self._database.engine.sync_engine)
         self._index = LookupIndex()
-        feed_store = FeedStore(self._database, vault)
+        self._feed_store = feed_store = FeedStore(self._database, vault)
         self._tail = Tail(feed_store, self._index.apply)
         self._audit = AuditWriter(self._database)
         self._directory = NodeDirectory(self._database)
@@ -118,6 +121,7 @@ class _Worker:
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        _stop_with_parent(stopping)
         await self._health.set_serving(False)
         servers = [build() for build in self._servers]
         # Before the register is loaded: callers are told why they get no answer instead of meeting a closed port.
@@ -130,7 +134,7 @@ class _Worker:
                     self._follow_feed(),
                     self._tail.compact_forever(timedelta(days=self._settings.feed_retention_days)),
                     self._report(on_ready),
-                    _watch_parent(stopping),
+                    self._measure_lag(),
                 )
             ]
             await stopping.wait()
@@ -175,15 +179,24 @@ class _Worker:
             was_ready = ready
             await asyncio.sleep(0.1)
 
+    async def _measure_lag(self) -> None:
+        while True:
+            with suppress(Refused):  # the database is gone, which others say
+                lag.record(await self._feed_store.status())
+            await asyncio.sleep(_LAG_SECONDS)
+
     def _observe_age(self, _: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
         age = self._tail.age()
         return [metrics.Observation(age)] if age < float("inf") else []
 
 
-async def _watch_parent(stopping: asyncio.Event) -> None:
-    """Ends the worker when its parent was killed, so that none is left behind."""
-    parent = os.getppid()
-    while os.getppid() == parent:  # noqa: ASYNC110 - nothing tells of it
-        await asyncio.sleep(1)
-    stopping.set()
-    await asyncio.Event().wait()
+def _stop_with_parent(stopping: asyncio.Event) -> None:
+    """Ends the worker when its supervisor was killed, so that none is left behind."""
+    loop = asyncio.get_running_loop()
+    if parent := multiprocessing.parent_process():
+
+        def gone(sentinel: int) -> None:
+            loop.remove_reader(sentinel)
+            stopping.set()
+
+        loop.add_reader(parent.sentinel, gone, parent.sentinel)

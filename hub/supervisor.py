@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.synchronize import Event
 from types import FrameType
 
@@ -28,7 +28,7 @@ _STEADY_SECONDS = 60
 class _Slot:
     """A place for a worker: which process fills it, and when it may be filled again."""
 
-    process: SpawnProcess | None = None
+    process: ForkServerProcess | None = None
     ready: Event | None = None
     started_at: float = 0
     failures: int = 0
@@ -47,7 +47,7 @@ class Supervisor:
     settings: HubSettings
     on_ready: Callable[[str, str], None] = lambda target, enrol_target: None
     on_tick: Callable[[], None] = lambda: None
-    _context: SpawnContext = field(default_factory=lambda: multiprocessing.get_context("spawn"))
+    _context: ForkServerContext = field(default_factory=lambda: _fork_server())
     _stopping: bool = False
 
     def run(self) -> None:
@@ -121,7 +121,7 @@ def _reserved(listen: str) -> Generator[str]:
         yield f"{host}:{holder.getsockname()[1]}"
 
 
-def _end(processes: list[SpawnProcess]) -> None:
+def _end(processes: list[ForkServerProcess]) -> None:
     for process in processes:
         process.terminate()
     deadline = time.monotonic() + _STOP_SECONDS
@@ -131,3 +131,10 @@ def _end(processes: list[SpawnProcess]) -> None:
             log.error("worker %s did not end in time and is killed", process.pid)
             process.kill()
             process.join()
+
+
+def _fork_server() -> ForkServerContext:
+    """Workers are forked from a process that only has the hub imported: no thread runs in it, no channel is open."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["hub.bootstrap"])
+    return context

@@ -1,14 +1,15 @@
 """The feed of changes: what was committed, in one order."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from hub.domain.node import Node
 from hub.domain.notice import Notice
 from hub.domain.offender import Offender
+from hub.domain.reconciliation import Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,23 @@ class IndexedOffender:
 
 
 Change = IndexedOffender | Notice
+
+
+class Place(NamedTuple):
+    """A place in the feed: right after an event.
+
+    Two feeds that agree on the event of a number agree on all before it, since ids of writes are never given twice.
+
+    Attributes:
+        seq: number of the event; 0 at the beginning.
+        write: id of its outbox row; 0 at the beginning.
+    """
+
+    seq: int
+    write: int
+
+
+BEGINNING = Place(0, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +55,11 @@ class Event:
     write: int
     committed_at: datetime
     changes: tuple[Change, ...]
+
+    @property
+    def place(self) -> Place:
+        """Right after it."""
+        return Place(self.seq, self.write)
 
 
 class HasChanges(Protocol):
@@ -66,7 +89,7 @@ def first_changes(events: Iterable[E], limit: int) -> list[E]:
 class Snapshot:
     """A part of the register as it was at one place of the feed."""
 
-    seq: int
+    place: Place
     as_of: datetime
     offenders: tuple[Offender, ...] = ()
     notices: tuple[Notice, ...] = ()
@@ -77,14 +100,33 @@ class Progress:
     """How far a node has applied the feed.
 
     Attributes:
-        seq: number of the last event that it acknowledged.
+        seq: number of the last event that it acknowledged; 0 for none.
+        write: id of the outbox row of that event; None when the feed no longer has it.
+        acknowledged_at: when it did, if it ever did.
         behind: time since the oldest event that it did not.
+        found: what it found when it last compared registers, if it ever did.
     """
 
     node: Node
     seq: int
-    acknowledged_at: datetime
+    write: int | None
+    acknowledged_at: datetime | None
     behind: timedelta
+    found: Found | None
+
+
+@dataclass(frozen=True, slots=True)
+class FederationStatus:
+    """How far the feed is, and each node that follows it."""
+
+    epoch: UUID
+    head: Place
+    as_of: datetime
+    nodes: Sequence[Progress]
+
+    def events_behind(self, progress: Progress) -> int:
+        """Events that a node has not acknowledged."""
+        return max(0, self.head.seq - progress.seq)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +135,14 @@ class Head:
 
     Attributes:
         epoch: the register's epoch.
-        seq: number of the newest event; 0 before the first.
-        as_of: every transaction committed before this time, by the database's clock, has a number up to `seq`.
+        place: after the newest event.
+        as_of: every transaction committed before this time, by the database's clock, has a number up to there.
         age: how long ago that is, by the same clock.
         waiting: whether something is committed that has no number yet.
     """
 
     epoch: UUID
-    seq: int
+    place: Place
     as_of: datetime
     age: timedelta
     waiting: bool

@@ -1,4 +1,4 @@
-"""Revisions of the register and the tokens that stand for them."""
+"""Revisions: what the hub calls the states that the register has been in, for callers to hold and to ask for."""
 
 import re
 from dataclasses import dataclass
@@ -6,32 +6,29 @@ from uuid import UUID
 
 from hub.domain.errors import Reason, Refused
 
-_TOKEN = re.compile(r"([0-9a-f]{8})\.([sw])([0-9]{1,19})")
+_TOKEN = re.compile(r"([0-9a-f]{8})\.w([0-9]{1,19})")
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A state of the register within an epoch.
+    """A state of the register: as a write left it.
 
-    A write does not know the sequence number that its transaction will get, since only the sequencer, later, gives it.
-    So there are two kinds: by the number in the feed (`seq`), or by the outbox entry of a write (`write`), which the
-    feed resolves once it is sequenced.
+    A write does not know its number in the feed, since only the sequencer, later, gives it. So revisions go by the id
+    of the write. A part of the id is drawn by lot: a register that was restored and went on gives no id a second time,
+    and so every revision that it has lost is recognised.
 
     Attributes:
-        epoch: the register's epoch; a restore begins a new one.
-        seq: number in the feed; None for a write.
-        write: id of the outbox entry; None for a number.
+        epoch: the register's epoch, drawn when it was set up.
+        write: id of the outbox entry; 0 before the first.
     """
 
     epoch: UUID
-    seq: int | None = None
-    write: int | None = None
+    write: int
 
     @property
     def token(self) -> str:
         """The opaque form that callers see."""
-        kind = f"s{self.seq}" if self.seq is not None else f"w{self.write}"
-        return f"{_short(self.epoch)}.{kind}"
+        return f"{_short(self.epoch)}.w{self.write}"
 
     @classmethod
     def parse(cls, token: str, epoch: UUID) -> "Revision":
@@ -44,9 +41,21 @@ class Revision:
         if not match:
             raise Refused(Reason.INVALID_REVISION, "not a revision of this hub")
         if match[1] != _short(epoch):
-            raise Refused(Reason.REVISION_EPOCH_CHANGED, "the revision is of an earlier epoch of the register")
-        number = int(match[3])
-        return cls(epoch, seq=number) if match[2] == "s" else cls(epoch, write=number)
+            raise lost_revision()
+        return cls(epoch, int(match[2]))
+
+
+def lost_revision() -> Refused:
+    """The register does not have the revision."""
+    return Refused(
+        Reason.REVISION_EPOCH_CHANGED,
+        "the register does not have this revision: it was restored to an earlier state, or set up anew",
+    )
+
+
+def compacted_revision() -> Refused:
+    """The feed does not have it any more."""
+    return Refused(Reason.REVISION_COMPACTED, "the feed no longer holds this revision; take a snapshot")
 
 
 def _short(epoch: UUID) -> str:

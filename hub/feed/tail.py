@@ -12,7 +12,7 @@ from typing import Protocol
 from uuid import UUID
 
 from hub.domain.errors import Reason, Refused
-from hub.domain.feed import Event, Head, IndexedOffender, first_changes
+from hub.domain.feed import BEGINNING, Event, Head, IndexedOffender, Place, first_changes
 from hub.domain.revision import Revision
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ class FeedStore(Protocol):
         """Moves what is committed to the feed."""
         ...
 
-    async def events(self, after: int, limit: int) -> Sequence[Event]:
-        """Events after a number, up to so many changes."""
+    async def events(self, after: Place, limit: int) -> Sequence[Event]:
+        """Events after a place, up to so many changes."""
         ...
 
     async def seq_of_write(self, write: int) -> int | None:
@@ -54,7 +54,7 @@ class FeedStore(Protocol):
 
 
 class RegisterReplaced(Exception):
-    """The database is not the one that this process loaded: it must end and begin anew."""
+    """The feed does not go on from what this process has: it must end and begin anew."""
 
 
 class Tail:
@@ -73,10 +73,10 @@ class Tail:
         self._store = store
         self._apply = apply
         self._recent: deque[Event] = deque(maxlen=_RECENT)
-        self._pages: dict[int, Sequence[Event]] = {}
+        self._pages: dict[Place, Sequence[Event]] = {}
         self._reading = asyncio.Lock()
         self._head: Head | None = None
-        self._seq = 0
+        self._place = BEGINNING
         self._known_at = float("-inf")
         self._moved = asyncio.Event()
 
@@ -89,14 +89,15 @@ class Tail:
         head = await self._store.head()
         async for batch in self._store.snapshot():
             load(batch)
-        self._seq = head.seq
+        self._place = head.place
         self._head = head
 
     async def run(self) -> None:
         """Follows until it is cancelled; outlives a database that goes away and comes back.
 
         Raises:
-            RegisterReplaced: an older register came back in its place.
+            RegisterReplaced: another register came in its place, such as an older state of it; or the feed has dropped
+                what this process did not see yet.
         """
         while True:
             try:
@@ -128,14 +129,12 @@ class Tail:
             await self._store.sequence()
             asked_at = time.monotonic()
             head = await self._store.head()
-        if head.epoch != self.epoch or head.seq < self._seq:
-            raise RegisterReplaced("the register was restored: this process holds another one's data")
-        events = await self._store.events(self._seq, _PAGE) if head.seq > self._seq else ()
+        events = await self._new(head)
         for event in events:
             self._apply(event)
             self._recent.append(event)
-            self._seq = event.seq
-        if self._seq >= head.seq:
+            self._place = event.place
+        if self._place.seq >= head.place.seq:
             self._head = head
             # By this process's own steady clock: the age was true when the question was asked.
             self._known_at = asked_at - head.age.total_seconds()
@@ -143,7 +142,20 @@ class Tail:
             # Whoever waits has the old one; the next to wait gets the new one.
             self._moved.set()
             self._moved = asyncio.Event()
-        return self._seq < head.seq
+        return self._place.seq < head.place.seq
+
+    async def _new(self, head: Head) -> Sequence[Event]:
+        """What comes after the events that this process has."""
+        if head.epoch == self.epoch:
+            if head.place == self._place:
+                return ()
+            if head.place.seq > self._place.seq:
+                try:
+                    return await self._store.events(self._place, _PAGE)
+                except Refused as refused:
+                    if refused.reason not in (Reason.REVISION_COMPACTED, Reason.REVISION_EPOCH_CHANGED):
+                        raise
+        raise RegisterReplaced("the register was restored: this process holds another one's data")
 
     @property
     def epoch(self) -> UUID:
@@ -156,87 +168,85 @@ class Tail:
         return self._known().as_of
 
     @property
+    def place(self) -> Place:
+        """After the newest event applied."""
+        return self._place
+
+    @property
     def revision(self) -> Revision:
         """The newest revision applied."""
-        return Revision(self.epoch, seq=self._seq)
+        return Revision(self.epoch, self._place.write)
 
     def age(self) -> float:
         """Seconds since the time for which this process knows everything; infinite before it knows anything."""
         return time.monotonic() - self._known_at
 
-    async def resolve(self, revision: Revision) -> int:
-        """The number of a revision; waits until it has one. Cancel it to give up.
+    async def resolve(self, revision: Revision) -> Place:
+        """The place of a revision; waits until it has one. Cancel it to give up.
 
         Raises:
-            Refused: INVALID_REVISION: the register never had it. REVISION_COMPACTED: the feed has dropped it.
+            Refused: REVISION_EPOCH_CHANGED: the register does not have it. REVISION_COMPACTED: the feed has dropped it.
         """
-        if revision.seq is not None:
-            # Another process may be a little ahead of this one, but not of the database.
-            if revision.seq > self._seq and revision.seq > (await self._store.head()).seq:
-                raise Refused(Reason.INVALID_REVISION, "not a revision of this hub")
-            return revision.seq
-        assert revision.write is not None
         while True:
-            asked_at = self._seq
+            asked_at = self._place.seq
             seq = await self._store.seq_of_write(revision.write)
             if seq is not None:
-                return seq
+                return Place(seq, revision.write)
             await self._past(asked_at)
 
     async def reached(self, revision: Revision) -> None:
         """Returns when this process has applied a revision. Cancel it to give up."""
         try:
-            seq = await self.resolve(revision)
+            place = await self.resolve(revision)
         except Refused as refused:
             if refused.reason is Reason.REVISION_COMPACTED:
                 return  # so old that the feed has dropped it, so this process has it
             raise
-        await self._past(seq - 1)
+        await self._past(place.seq - 1)
 
     async def follow(
-        self, after: int, bookmark_seconds: float
-    ) -> AsyncIterator[tuple[Sequence[Event], int, datetime | None]]:
-        """What comes after a number: events, the number to go on after, and the time before which all was sent.
+        self, after: Place, bookmark_seconds: float
+    ) -> AsyncIterator[tuple[Sequence[Event], Place, datetime | None]]:
+        """What comes after a place: events, the place to go on after, and the time before which all was sent.
 
         An item without events is a bookmark: there is one at the beginning and after `bookmark_seconds` of silence.
         The time is None while the follower is behind.
 
         Raises:
-            Refused: REVISION_COMPACTED: the feed does not hold what comes after `after`.
+            Refused: REVISION_COMPACTED: the feed does not hold what comes after `after`. REVISION_EPOCH_CHANGED: it
+                was restored to a state before `after`.
         """
-        seq = after
-        if seq >= self._seq:
-            yield (), seq, self.as_of
+        place = after
+        if place.seq >= self._place.seq:
+            yield (), place, self.as_of
         while True:
-            if seq < self._seq:
-                events = await self._after(seq)
-                seq = events[-1].seq
-                yield events, seq, self.as_of if seq >= self._seq else None
+            if place.seq < self._place.seq:
+                events = await self._after(place)
+                place = events[-1].place
+                yield events, place, self.as_of if place.seq >= self._place.seq else None
                 continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(bookmark_seconds):
-                    await self._past(seq)
-            if self._seq <= seq:
-                yield (), seq, self.as_of
+                    await self._past(place.seq)
+            if self._place.seq <= place.seq:
+                yield (), place, self.as_of
 
-    async def _after(self, seq: int) -> Sequence[Event]:
-        if self._recent and self._recent[0].seq <= seq + 1:
-            return first_changes(islice(self._recent, seq + 1 - self._recent[0].seq, None), _PAGE)
+    async def _after(self, place: Place) -> Sequence[Event]:
+        at = place.seq - self._recent[0].seq if self._recent else -1
+        if at >= 0 and self._recent[at].place == place:
+            return first_changes(islice(self._recent, at + 1, None), _PAGE)
         # One at a time: followers who catch up together read a page once, and leave the database to the writers.
         async with self._reading:
-            if seq not in self._pages:
-                events = await self._store.events(seq, _PAGE)
-                # Numbers have no gaps, so what does not follow at once is not there any more.
-                if not events or events[0].seq != seq + 1:
-                    raise Refused(Reason.REVISION_COMPACTED, "the feed no longer holds this revision; take a snapshot")
+            if place not in self._pages:
+                events = await self._store.events(place, _PAGE)
                 if len(self._pages) == _PAGES:
                     del self._pages[next(iter(self._pages))]
-                self._pages[seq] = events
-            return self._pages[seq]
+                self._pages[place] = events
+            return self._pages[place]
 
     async def _past(self, seq: int) -> None:
         """Returns when an event after a number has been applied."""
-        while self._seq <= seq:
+        while self._place.seq <= seq:
             await self._moved.wait()
 
     def _known(self) -> Head:

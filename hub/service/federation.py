@@ -1,6 +1,7 @@
 """The federation: its nodes and its feed."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,10 +10,13 @@ from typing import Protocol
 from uuid import UUID
 
 from hub.domain.audit import AuditEntry
+from hub.domain.cnic import Cnic
 from hub.domain.errors import Reason, Refused
-from hub.domain.feed import Event, Progress, Snapshot
+from hub.domain.feed import BEGINNING, Event, FederationStatus, Place, Snapshot
 from hub.domain.node import Caller, Node
+from hub.domain.offender import OffenderStatus
 from hub.domain.ports import AuditLog, Database
+from hub.domain.reconciliation import Found, RangeDigests
 from hub.domain.revision import Revision
 
 _PATIENCE_SECONDS = 5
@@ -27,6 +31,11 @@ class Feed(Protocol):
         ...
 
     @property
+    def place(self) -> Place:
+        """After the newest event."""
+        ...
+
+    @property
     def revision(self) -> Revision:
         """The newest revision."""
         ...
@@ -36,8 +45,8 @@ class Feed(Protocol):
         """Everything committed before this time has been applied."""
         ...
 
-    async def resolve(self, revision: Revision) -> int:
-        """The number of a revision."""
+    async def resolve(self, revision: Revision) -> Place:
+        """The place of a revision."""
         ...
 
     async def reached(self, revision: Revision) -> None:
@@ -45,35 +54,40 @@ class Feed(Protocol):
         ...
 
     def follow(
-        self, after: int, bookmark_seconds: float
-    ) -> AsyncIterator[tuple[Sequence[Event], int, datetime | None]]:
-        """What comes after a number."""
+        self, after: Place, bookmark_seconds: float
+    ) -> AsyncIterator[tuple[Sequence[Event], Place, datetime | None]]:
+        """What comes after a place."""
         ...
 
 
 class FeedStore(Protocol):
     """The feed's tables, see `hub.store.feed`."""
 
-    def snapshot_at_head(self) -> AsyncIterator[Snapshot]:
-        """The register as it was at the head of the feed, in parts."""
+    def snapshot_at_head(self, owner: str | None = None) -> AsyncIterator[Snapshot]:
+        """The register, or one owner's part of it, as it was at the head of the feed, in parts."""
         ...
 
     async def acknowledge(self, node_id: str, seq: int, at: datetime) -> None:
         """Keeps how far a node has applied the feed."""
         ...
 
-    async def progress(self) -> Sequence[Progress]:
-        """How far each node is."""
+    async def status(self) -> FederationStatus:
+        """How far the feed is, and each node."""
+        ...
+
+    async def keep_found(self, node_id: str, found: Found) -> None:
+        """Keeps what a node found when it compared registers."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class FederationStatus:
-    """How far the feed is, and each node that follows it."""
+class Comparison:
+    """The hub's side of a comparison of registers, and the key that both sides hash under."""
 
-    head: Revision
+    key: bytes
+    revision: Revision
     as_of: datetime
-    nodes: Sequence[Progress]
+    digests: RangeDigests
 
 
 class Federation:
@@ -98,6 +112,7 @@ class Federation:
         self._audit = audit
         self._clock = clock
         self._bookmark_seconds = bookmark_seconds
+        self._comparing: set[str] = set()
 
     async def watch(
         self, caller: Caller, after: str
@@ -109,14 +124,14 @@ class Federation:
         """
         epoch = self._feed.epoch
         if after == "0":
-            seq = 0
+            place = BEGINNING
         else:
             revision = Revision.parse(after, epoch) if after else self._feed.revision
             async with _patience():
-                seq = await self._feed.resolve(revision)
+                place = await self._feed.resolve(revision)
         await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
-        async for events, last, as_of in self._feed.follow(seq, self._bookmark_seconds):
-            yield events, Revision(epoch, seq=last), as_of
+        async for events, last, as_of in self._feed.follow(place, self._bookmark_seconds):
+            yield events, Revision(epoch, last.write), as_of
 
     async def snapshot(self, caller: Caller, at_least: str) -> AsyncIterator[tuple[Snapshot, Revision]]:
         """The register exactly as it was at one revision, in parts; `watch` after it goes on from there.
@@ -127,28 +142,65 @@ class Federation:
         Raises:
             Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """
+        epoch = await self._reached(at_least)
+        await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
+        async for part in self._store.snapshot_at_head():
+            yield part, Revision(epoch, part.place.write)
+
+    async def _reached(self, at_least: str) -> UUID:
+        """Waits until the feed has a revision; gives the epoch."""
         epoch = self._feed.epoch
         if at_least:
             async with _patience():
                 await self._feed.reached(Revision.parse(at_least, epoch))
-        await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
-        async for part in self._store.snapshot_at_head():
-            yield part, Revision(epoch, seq=part.seq)
+        return epoch
+
+    @asynccontextmanager
+    async def comparing(self, caller: Caller, *, own: bool, at_least: str) -> AsyncGenerator[Comparison]:
+        """Lets a node compare its register with the hub's, one comparison at a time.
+
+        Args:
+            own: whether only the caller's own records are compared.
+            at_least: token of a revision that the hub's register must not be older than; empty for none.
+
+        Raises:
+            Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS.
+        """
+        if caller.node.id in self._comparing:
+            raise Refused(Reason.TOO_MANY_REQUESTS, "the node compares registers already")
+        self._comparing.add(caller.node.id)
+        try:
+            epoch = await self._reached(at_least)
+            await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
+            records: list[tuple[Cnic, UUID]] = []
+            part: Snapshot | None = None
+            async for part in self._store.snapshot_at_head(caller.node.id if own else None):
+                in_force = (o for o in part.offenders if o.status is OffenderStatus.REGISTERED)
+                records += [(offender.facts.person.cnic, offender.id) for offender in in_force]
+            assert part
+            key = secrets.token_bytes(32)
+            digests = await asyncio.to_thread(RangeDigests, key, records)
+            yield Comparison(key, Revision(epoch, part.place.write), part.as_of, digests)
+        finally:
+            self._comparing.remove(caller.node.id)
+
+    async def keep_found(self, caller: Caller, *, records: int, only_at_hub: int, only_at_node: int) -> None:
+        """Keeps what the caller found when it compared registers."""
+        await self._store.keep_found(caller.node.id, Found(records, only_at_hub, only_at_node, self._clock()))
 
     async def acknowledge(self, caller: Caller, token: str) -> None:
         """Keeps how far the caller has applied the feed.
 
         Raises:
-            Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED.
+            Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
         """
-        revision = Revision.parse(token, self._feed.epoch)
-        if revision.seq is None:
-            raise Refused(Reason.INVALID_REVISION, "not a revision that the feed has sent")
-        await self._store.acknowledge(caller.node.id, revision.seq, self._clock())
+        async with _patience():
+            place = await self._feed.resolve(Revision.parse(token, self._feed.epoch))
+        await self._store.acknowledge(caller.node.id, place.seq, self._clock())
 
     async def status(self) -> FederationStatus:
         """How far every node is. It tells nothing about a person, so it leaves no audit entry."""
-        return FederationStatus(self._feed.revision, self._feed.as_of, await self._store.progress())
+        return await self._store.status()
 
     async def list_nodes(self, *, after: str, limit: int) -> Sequence[Node]:
         """Lists nodes by id, after `after`. It tells nothing about a person, so it leaves no audit entry."""

@@ -1,9 +1,11 @@
 """Connections and transactions, and the one place where database errors become refusals."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
+from socket import SHUT_RDWR, socket
 from typing import Any, LiteralString
 
 import alembic.command
@@ -28,6 +30,25 @@ _SESSION = {
 }
 _OPTIONS = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
 _CONNECT_SECONDS = 3
+_ANSWER_SECONDS = 11
+"""Longer than any statement may take: a server that does not keep its own limits stands still."""
+
+
+class _Connection(psycopg.AsyncConnection[Any]):
+    """A connection on which nobody waits for ever: a server that does not answer is as good as gone."""
+
+    async def wait(self, *args: Any, **options: Any) -> Any:
+        """As psycopg's own, through which every wait for the server goes; the line is cut when it takes too long."""
+        watchdog = asyncio.get_running_loop().call_later(_ANSWER_SECONDS, self._cut)
+        try:
+            return await super().wait(*args, **options)
+        finally:
+            watchdog.cancel()
+
+    def _cut(self) -> None:
+        # Of a copy of the descriptor, since the connection closes its own. Cancelling the wait would ask the server.
+        with suppress(OSError), socket(fileno=os.dup(self.pgconn.socket)) as line:
+            line.shutdown(SHUT_RDWR)
 
 
 class PostgresDatabase:
@@ -41,7 +62,7 @@ class PostgresDatabase:
     def __init__(self, dsn: str, vault: Vault, pool_size: int = 8) -> None:
         self._vault = vault
         self._dsn = dsn
-        self._peeker: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
+        self._peeker: _Connection | None = None
         self.engine: AsyncEngine = create_async_engine(
             make_url(dsn).set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
@@ -49,7 +70,11 @@ class PostgresDatabase:
             pool_timeout=_CONNECT_SECONDS,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={"connect_timeout": _CONNECT_SECONDS, "options": _OPTIONS},
+            connect_args={
+                "async_creator_fn": _Connection.connect,
+                "connect_timeout": _CONNECT_SECONDS,
+                "options": _OPTIONS,
+            },
         )
 
     @asynccontextmanager
@@ -79,7 +104,7 @@ class PostgresDatabase:
         """
         with _refusals():
             if self._peeker is None or self._peeker.closed:
-                self._peeker = await psycopg.AsyncConnection.connect(
+                self._peeker = await _Connection.connect(
                     self._dsn, autocommit=True, connect_timeout=_CONNECT_SECONDS, options=_OPTIONS
                 )
             row = await (await self._peeker.execute(query, prepare=True)).fetchone()

@@ -12,14 +12,35 @@ from functools import partial
 from typing import Any, LiteralString
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hub.domain.errors import Reason, Refused
-from hub.domain.feed import Change, Event, Head, IndexedOffender, Progress, Snapshot, first_changes
+from hub.domain.feed import (
+    Change,
+    Event,
+    FederationStatus,
+    Head,
+    IndexedOffender,
+    Place,
+    Progress,
+    Snapshot,
+    first_changes,
+)
+from hub.domain.reconciliation import Found
+from hub.domain.revision import compacted_revision, lost_revision
 from hub.store.database import PostgresDatabase
-from hub.store.tables import feed_event, feed_head, node, node_progress, notice, offender, outbox
+from hub.store.tables import (
+    feed_event,
+    feed_head,
+    node,
+    node_progress,
+    notice,
+    offender,
+    offender_revision,
+    outbox,
+    reconciliation,
+)
 from hub.store.transaction import (
     node_of,
     open_notice_row,
@@ -36,8 +57,13 @@ _COMPACT_LIMIT = 10_000
 _SNAPSHOT_PART = 200
 
 _HEAD: LiteralString = """
-    SELECT epoch, seq, as_of, clock_timestamp(), EXISTS (SELECT FROM outbox) FROM feed_head
+    SELECT epoch, seq, coalesce((SELECT outbox_id FROM feed_event WHERE feed_event.seq = feed_head.seq), 0),
+        as_of, clock_timestamp(), EXISTS (SELECT FROM outbox)
+    FROM feed_head
 """
+_HEAD_PLACE = text("""
+    SELECT epoch, feed_head.seq, coalesce(outbox_id, 0) AS write, as_of FROM feed_head LEFT JOIN feed_event USING (seq)
+""")
 _LOCK_HEAD = text("SELECT seq, clock_timestamp() AS now FROM feed_head FOR UPDATE SKIP LOCKED")
 _MOVE = text("""
     WITH moved AS (
@@ -49,14 +75,18 @@ _MOVE = text("""
 _FIND_WRITE = text("""
     SELECT (SELECT seq FROM feed_event WHERE outbox_id = :write) AS seq,
         EXISTS (SELECT FROM outbox WHERE id = :write) AS waiting,
-        :write > (SELECT coalesce(max(outbox_id), 0) FROM feed_event) AS ahead
+        :write <= (SELECT compacted FROM feed_head) AS compacted
 """)
 _COMPACT = text("""
-    DELETE FROM feed_event WHERE seq IN (
-        SELECT seq FROM feed_event
-        WHERE committed_at < clock_timestamp() - :age AND seq < (SELECT seq FROM feed_head)
-        ORDER BY seq LIMIT :limit
+    WITH dropped AS (
+        DELETE FROM feed_event WHERE seq IN (
+            SELECT seq FROM feed_event
+            WHERE committed_at < clock_timestamp() - :age AND seq < (SELECT seq FROM feed_head)
+            ORDER BY seq LIMIT :limit
+        ) RETURNING outbox_id
     )
+    UPDATE feed_head SET compacted = greatest(compacted, (SELECT max(outbox_id) FROM dropped))
+    RETURNING (SELECT count(*) FROM dropped)
 """)
 _ADVANCE = text("UPDATE feed_head SET seq = :seq, as_of = :as_of")
 
@@ -70,8 +100,8 @@ class FeedStore:
 
     async def head(self) -> Head:
         """How far the feed is sequenced, and whether something waits to be."""
-        epoch, seq, as_of, now, waiting = await self._database.peek(_HEAD)
-        return Head(epoch, seq, as_of, age=now - as_of, waiting=waiting)
+        epoch, seq, write, as_of, now, waiting = await self._database.peek(_HEAD)
+        return Head(epoch, Place(seq, write), as_of, age=now - as_of, waiting=waiting)
 
     async def sequence(self) -> int:
         """Moves what is committed from the outbox to the feed, unless another process is at it.
@@ -92,15 +122,25 @@ class FeedStore:
                 await connection.execute(_ADVANCE, {"seq": head.seq + moved, "as_of": head.now})
         return moved
 
-    async def events(self, after: int, limit: int) -> Sequence[Event]:
-        """Events after a number, in order, with the records as each event left them.
+    async def events(self, after: Place, limit: int) -> Sequence[Event]:
+        """Events after a place, in order, with the records as each event left them.
 
         Args:
             limit: changes in all, unless the first event alone has more.
+
+        Raises:
+            Refused: REVISION_COMPACTED: the feed does not hold the place any more. REVISION_EPOCH_CHANGED: this feed
+                never had it.
         """
-        query = select(feed_event).where(feed_event.c.seq > after).order_by(feed_event.c.seq).limit(limit)
+        # From the event before the place: it must be there, and be the one that was meant.
+        query = select(feed_event).where(feed_event.c.seq >= after.seq).order_by(feed_event.c.seq).limit(limit + 1)
         async with self._database.connection() as connection:
             found: Sequence[Any] = (await connection.execute(query)).all()
+            if after.seq:
+                _require_place(after, found)
+                found = found[1:]
+            elif found and found[0].seq != 1:
+                raise compacted_revision()
             rows = first_changes(found, limit)
             keys = [(kind, UUID(id), version) for row in rows for kind, id, version in row.changes]
             records = await self._records(connection, keys)
@@ -118,14 +158,14 @@ class FeedStore:
         """The number that the event of a write got; None while it is not sequenced.
 
         Raises:
-            Refused: REVISION_COMPACTED: its event is not kept any more. INVALID_REVISION: there was no such write.
+            Refused: REVISION_COMPACTED: its event is not kept any more. REVISION_EPOCH_CHANGED: there is no such write.
         """
+        if not write:
+            return 0
         async with self._database.connection() as connection:
             row = (await connection.execute(_FIND_WRITE, {"write": write})).one()
         if row.seq is None and not row.waiting:
-            if row.ahead:
-                raise Refused(Reason.INVALID_REVISION, "not a revision of this hub")
-            raise Refused(Reason.REVISION_COMPACTED, "the feed no longer holds this revision; take a snapshot")
+            raise compacted_revision() if row.compacted else lost_revision()
         return row.seq
 
     async def compact(self, older_than: timedelta) -> int:
@@ -135,7 +175,7 @@ class FeedStore:
         """
         async with self._database.connection() as connection:
             parameters = {"age": older_than, "limit": _COMPACT_LIMIT}
-            return (await connection.execute(_COMPACT, parameters)).rowcount
+            return (await connection.execute(_COMPACT, parameters)).scalar_one()
 
     async def acknowledge(self, node_id: str, seq: int, at: datetime) -> None:
         """Keeps how far a node has applied the feed; never goes back, nor ahead of the feed."""
@@ -148,35 +188,71 @@ class FeedStore:
         async with self._database.connection() as connection:
             await connection.execute(latest)
 
-    async def progress(self) -> Sequence[Progress]:
-        """How far each node is that has acknowledged anything, by its id."""
-        oldest = (
-            select(func.min(feed_event.c.committed_at)).where(feed_event.c.seq > node_progress.c.seq).scalar_subquery()
-        )
+    async def status(self) -> FederationStatus:
+        """How far the feed is, and each node that has acknowledged anything or compared registers, by its id."""
+        known = func.coalesce(node_progress.c.seq, 0)
+        later = feed_event.alias()
+        oldest = select(func.min(later.c.committed_at)).where(later.c.seq > known).scalar_subquery()
         query = (
             select_nodes()
             .add_columns(
-                node_progress.c.seq,
+                known.label("seq"),
+                feed_event.c.outbox_id,
                 node_progress.c.acknowledged_at,
-                (func.clock_timestamp() - func.coalesce(oldest, func.clock_timestamp())).label("behind"),
+                func.coalesce(func.clock_timestamp() - oldest, timedelta(0)).label("behind"),
+                reconciliation,
             )
-            .join(node_progress)
+            .outerjoin(node_progress)
+            .outerjoin(feed_event, feed_event.c.seq == node_progress.c.seq)
+            .outerjoin(reconciliation)
+            .where(or_(node_progress.c.node_id.is_not(None), reconciliation.c.node_id.is_not(None)))
             .order_by(node.c.id)
         )
         async with self._database.connection() as connection:
-            rows = await connection.execute(query)
-        return [Progress(node_of(row), row.seq, row.acknowledged_at, row.behind) for row in rows]
+            # Before the head, so that no node is ahead of it.
+            rows = (await connection.execute(query)).all()
+            head = (await connection.execute(_HEAD_PLACE)).one()
+        nodes = [
+            Progress(
+                node_of(row),
+                seq=row.seq,
+                write=row.outbox_id if row.seq else 0,
+                acknowledged_at=row.acknowledged_at,
+                behind=row.behind,
+                found=_found(row) if row.reconciled_at else None,
+            )
+            for row in rows
+        ]
+        return FederationStatus(head.epoch, Place(head.seq, head.write), head.as_of, nodes)
 
-    async def snapshot_at_head(self) -> AsyncIterator[Snapshot]:
+    async def keep_found(self, node_id: str, found: Found) -> None:
+        """Keeps what a node found when it compared registers, in place of what it found before."""
+        statement = insert(reconciliation).values(
+            node_id=node_id,
+            records=found.records,
+            only_at_hub=found.only_at_hub,
+            only_at_node=found.only_at_node,
+            reconciled_at=found.reconciled_at,
+        )
+        latest = statement.on_conflict_do_update(
+            index_elements=[reconciliation.c.node_id], set_=dict(statement.excluded.items())
+        )
+        async with self._database.connection() as connection:
+            await connection.execute(latest)
+
+    async def snapshot_at_head(self, owner: str | None = None) -> AsyncIterator[Snapshot]:
         """The register exactly as it was at the head of the feed, in parts of up to 200 records or notices.
 
         What is committed but has no number yet is left out: the feed will bring it.
+
+        Args:
+            owner: of the records; without one all records come, and all notices after them.
         """
         async with self._database.connection() as connection:
             await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
             # A caller on a poor line may take this long over each part.
             await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = '30s'"))
-            head = (await connection.execute(select(feed_head))).one()
+            head = (await connection.execute(_HEAD_PLACE)).one()
             waiting = (await connection.execute(select(outbox.c.changes))).scalars().all()
             changes = [(kind, UUID(id), version) for row in waiting for kind, id, version in row]
             # The version before the first that waits; 0 for a record that itself waits.
@@ -185,14 +261,18 @@ class FeedStore:
                 if kind == "offender":
                     before[id] = min(version - 1, before.get(id, version - 1))
             hidden = {id for kind, id, _ in changes if kind == "notice"}
-            part = partial(Snapshot, head.seq, head.as_of)
+            part = partial(Snapshot, Place(head.seq, head.write), head.as_of)
             yield part()
             settled = select_current().where(offender.c.id.not_in(before)) if before else select_current()
             earlier = [(id, version) for id, version in before.items() if version]
             for query in [settled.order_by(offender.c.id), *([select_versions(earlier)] if earlier else [])]:
+                if owner is not None:
+                    query = query.where(offender_revision.c.owner == owner)
                 result = await connection.stream(query.execution_options(yield_per=_SNAPSHOT_PART))
                 async for rows in result.partitions():
                     yield part(offenders=tuple(open_row(self._vault, row) for row in rows))
+            if owner is not None:
+                return
             notices = select_notices().order_by(notice.c.id)
             if hidden:
                 notices = notices.where(notice.c.id.not_in(hidden))
@@ -220,3 +300,16 @@ class FeedStore:
             for row in await connection.execute(select_notices().where(notice.c.id.in_(ids))):
                 records["notice", row.id, 1] = open_notice_row(self._vault, row)
         return records
+
+
+def _found(row: Any) -> Found:
+    return Found(row.records, row.only_at_hub, row.only_at_node, row.reconciled_at)
+
+
+def _require_place(place: Place, found: Sequence[Any]) -> None:
+    """Raises unless the events found, from the place's own on, begin with that."""
+    # The newest event is always kept.
+    if not found or (found[0].seq == place.seq and found[0].outbox_id != place.write):
+        raise lost_revision()
+    if found[0].seq != place.seq:
+        raise compacted_revision()

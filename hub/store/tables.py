@@ -135,10 +135,11 @@ request = Table(
 )
 
 # What a transaction changed, until the sequencer moves it to the feed. `changes` is a list of [kind, id, version].
+# The id has an ascending part and one drawn by lot, see `hub.store.transaction`.
 outbox = Table(
     "outbox",
     metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("id", BigInteger, Identity(), primary_key=True),
     Column("changes", JSONB, nullable=False),
 )
 
@@ -152,7 +153,8 @@ feed_event = Table(
     UniqueConstraint("outbox_id"),
 )
 
-# One row: how far the feed is sequenced. Whoever holds its lock is the sequencer.
+# One row: how far the feed is sequenced. Whoever holds its lock is the sequencer. `compacted` is the highest id of an
+# outbox row whose event the feed has dropped.
 feed_head = Table(
     "feed_head",
     metadata,
@@ -160,6 +162,7 @@ feed_head = Table(
     Column("epoch", Uuid, nullable=False),
     Column("seq", BigInteger, nullable=False),
     _time("as_of"),
+    Column("compacted", BigInteger, nullable=False, server_default=text("0")),
 )
 
 node_progress = Table(
@@ -168,6 +171,17 @@ node_progress = Table(
     Column("node_id", Text, ForeignKey("node.id"), primary_key=True),
     Column("seq", BigInteger, nullable=False),
     _time("acknowledged_at"),
+)
+
+# What each node's last comparison of registers found.
+reconciliation = Table(
+    "reconciliation",
+    metadata,
+    Column("node_id", Text, ForeignKey("node.id"), primary_key=True),
+    Column("records", BigInteger, nullable=False),
+    Column("only_at_hub", BigInteger, nullable=False),
+    Column("only_at_node", BigInteger, nullable=False),
+    _time("reconciled_at"),
 )
 
 audit_entry = Table(

@@ -22,7 +22,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hub.domain.cnic import Cnic
 from hub.domain.districts import find_district
 from hub.domain.errors import Violation, invalid
-from hub.domain.feed import Event, IndexedOffender
+from hub.domain.feed import Event, FederationStatus, IndexedOffender, Progress
 from hub.domain.lookup import Answer
 from hub.domain.node import Node, Officer, Purpose, Role
 from hub.domain.notice import AddressChange, NameChange, Notice, NoticeFacts, Travel, TravelScope
@@ -36,6 +36,8 @@ from hub.domain.offender import (
     Sex,
     VictimClass,
 )
+from hub.domain.reconciliation import Difference
+from hub.domain.revision import Revision
 from nsor.common.v1 import access_pb2, officer_pb2
 from nsor.federation.v1 import federation_service_pb2, node_pb2
 from nsor.lookup.v1 import lookup_service_pb2
@@ -452,6 +454,35 @@ def node_message(node: Node) -> node_pb2.Node:
     if node.certificate_expires_at:
         message.certificate_expire_time.CopyFrom(timestamp(node.certificate_expires_at))
     return message
+
+
+def progress_message(status: FederationStatus, progress: Progress) -> federation_service_pb2.NodeProgress:
+    """How far a node is, as a message."""
+    message = federation_service_pb2.NodeProgress(
+        node=progress.node.name,
+        revision="" if progress.write is None else Revision(status.epoch, progress.write).token,
+        events_behind=status.events_behind(progress),
+        seconds_behind=progress.behind.total_seconds(),
+        certificate_expire_time=node_message(progress.node).certificate_expire_time,
+    )
+    if progress.acknowledged_at:
+        message.acknowledge_time.CopyFrom(timestamp(progress.acknowledged_at))
+    if found := progress.found:
+        message.reconcile_time.CopyFrom(timestamp(found.reconciled_at))
+        message.reconcile_found.records = found.records
+        message.reconcile_found.only_at_hub = found.only_at_hub
+        message.reconcile_found.only_at_node = found.only_at_node
+    return message
+
+
+def difference_message(difference: Difference) -> federation_service_pb2.RangeDifference:
+    """A range in which registers differ, as a message."""
+    records = [
+        federation_service_pb2.HashedRecord(hash=hash, name=f"offenders/{id}") for hash, id in difference.records or ()
+    ]
+    return federation_service_pb2.RangeDifference(
+        prefix=difference.prefix, records=records, too_many=difference.records is None
+    )
 
 
 def timestamp(time: datetime) -> Timestamp:

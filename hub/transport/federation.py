@@ -1,9 +1,11 @@
 """`nsor.federation.v1.FederationService` over gRPC."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from hub.domain.errors import Violation, invalid
 from hub.domain.node import NodeState
 from hub.domain.revision import Revision
 from hub.service.federation import Federation
@@ -12,9 +14,12 @@ from hub.transport import convert
 from hub.transport.paging import last_item, page_size, page_token
 from hub.transport.pipeline import current_caller
 from hub.transport.registry import request_key
+from hub.transport.validation import validate
 from nsor.federation.v1 import federation_service_pb2 as pb
 from nsor.federation.v1 import node_pb2
 from nsor.federation.v1.federation_service_pb2_grpc import FederationServiceServicer
+
+_STEP_SECONDS = 60
 
 
 class FederationServicer(FederationServiceServicer):
@@ -34,9 +39,7 @@ class FederationServicer(FederationServiceServicer):
     ) -> AsyncIterator[pb.WatchChangesResponse]:
         async for events, revision, as_of in self._federation.watch(current_caller(), request.after):
             yield pb.WatchChangesResponse(
-                events=[
-                    convert.event_message(event, Revision(revision.epoch, seq=event.seq).token) for event in events
-                ],
+                events=[convert.event_message(event, Revision(revision.epoch, event.write).token) for event in events],
                 revision=revision.token,
                 as_of_time=convert.timestamp(as_of) if as_of else None,
             )
@@ -73,22 +76,34 @@ class FederationServicer(FederationServiceServicer):
         self, request: pb.GetFederationStatusRequest, context: Any
     ) -> pb.GetFederationStatusResponse:
         status = await self._federation.status()
-        head = status.head.seq or 0
         return pb.GetFederationStatusResponse(
-            revision=status.head.token,
+            revision=Revision(status.epoch, status.head.write).token,
             as_of_time=convert.timestamp(status.as_of),
-            nodes=[
-                pb.NodeProgress(
-                    node=progress.node.name,
-                    revision=Revision(status.head.epoch, seq=progress.seq).token,
-                    acknowledge_time=convert.timestamp(progress.acknowledged_at),
-                    events_behind=max(0, head - progress.seq),
-                    seconds_behind=progress.behind.total_seconds(),
-                    certificate_expire_time=convert.node_message(progress.node).certificate_expire_time,
-                )
-                for progress in status.nodes
-            ],
+            nodes=[convert.progress_message(status, progress) for progress in status.nodes],
         )
+
+    async def Reconcile(
+        self, request_iterator: AsyncIterator[pb.ReconcileRequest], context: Any
+    ) -> AsyncIterator[pb.ReconcileResponse]:
+        caller = current_caller()
+        begin = (await _next_step(request_iterator, "begin")).begin
+        own = begin.scope == pb.RECONCILE_SCOPE_OWN
+        async with self._federation.comparing(caller, own=own, at_least=begin.at_least_revision) as comparison:
+            yield pb.ReconcileResponse(
+                key=comparison.key,
+                revision=comparison.revision.token,
+                as_of_time=convert.timestamp(comparison.as_of),
+            )
+            while (step := await _next_step(request_iterator, "ranges", "found")).HasField("ranges"):
+                ranges = [(each.prefix, each.digest) for each in step.ranges.ranges]
+                differences = await asyncio.to_thread(comparison.digests.compare, ranges)
+                yield pb.ReconcileResponse(differences=[convert.difference_message(each) for each in differences])
+            await self._federation.keep_found(
+                caller,
+                records=step.found.records,
+                only_at_hub=step.found.only_at_hub,
+                only_at_node=step.found.only_at_node,
+            )
 
     async def ListNodes(self, request: pb.ListNodesRequest, context: Any) -> pb.ListNodesResponse:
         caller, size = current_caller(), page_size(request.page_size)
@@ -149,3 +164,18 @@ class FederationServicer(FederationServiceServicer):
         node_id, reason = convert.node_id(request.name), convert.node_reason(request.reason)
         node = await self._membership.set_state(current_caller(), request_key(request), node_id, state, reason)
         return convert.node_message(node)
+
+
+async def _next_step(requests: AsyncIterator[pb.ReconcileRequest], *expected: str) -> pb.ReconcileRequest:
+    """The next request of a comparison, which must be one of these steps."""
+    try:
+        async with asyncio.timeout(_STEP_SECONDS):
+            request = await anext(requests, None)
+    except TimeoutError:
+        raise invalid(Violation("step", "TOO_LATE", f"must follow within {_STEP_SECONDS} seconds")) from None
+    if request is None:
+        raise invalid(Violation("step", "REQUIRED", "must follow: the stream ended before it"))
+    validate(request)
+    if request.WhichOneof("step") not in expected:
+        raise invalid(Violation("step", "OUT_OF_ORDER", f"must be {' or '.join(expected)} here"))
+    return request

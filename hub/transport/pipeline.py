@@ -1,4 +1,7 @@
-"""What happens to every call, in this order: trace, identity, access, rules, use case, and errors on the way back."""
+"""What happens to every call, in this order: trace, identity, access, rules, use case.
+
+On the way back, what the role may not read is taken out, and errors become statuses.
+"""
 
 import asyncio
 import logging
@@ -24,6 +27,7 @@ from hub.transport import convert
 from hub.transport.contract import MethodPolicy
 from hub.transport.errors import to_status
 from hub.transport.identity import Identifier
+from hub.transport.redaction import redact
 from hub.transport.validation import decode, validate
 
 log = logging.getLogger(__name__)
@@ -87,7 +91,10 @@ class Pipeline(grpc.aio.ServerInterceptor):
 
         async def unary(request: Any, context: Any) -> Any:
             async with self._admit(policy, context, request):
-                return await handler.unary_unary(request, context)
+                response = await handler.unary_unary(request, context)
+                if not self._gate:
+                    redact(response, current_caller().node.role)
+                return response
 
         async def server_stream(request: Any, context: Any) -> AsyncIterator[Any]:
             async with self._admit(policy, context, request):
@@ -120,7 +127,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
                     response = pending.result()
                 except StopAsyncIteration:
                     return
-                self._identifier.identify(context.auth_context())
+                redact(response, self._identifier.identify(context.auth_context()).role)
                 yield response
         finally:
             if pending:

@@ -167,6 +167,14 @@ class TestMetrics:
         ages = eventually(lambda: collector.points("nsor.feed.age"))
         assert all(0 <= point.value < 60 for point in ages)
 
+    def test_how_far_a_node_is_behind_is_known(self, station: Client, collector: Collector) -> None:
+        with closing(station.watch_changes("0")) as responses:
+            station.acknowledge_changes(next(responses).revision)
+        for name in ("events_behind", "seconds_behind", "certificate_expiry"):
+            [point, *_] = eventually(lambda name=name: collector.points(f"nsor.node.{name}"))
+            assert point.attributes == {"nsor.node": "punjab-police"}
+            assert point.value >= 0
+
 
 CNIC, UNKNOWN_CNIC = "94321-7654321-9", "94321-1234567-8"
 PERSON = {

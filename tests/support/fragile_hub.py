@@ -52,11 +52,9 @@ class FragileHub(RunningHub):
 
 def workers_of(supervisor: int) -> list[psutil.Process]:
     """The living worker processes of a supervisor, the oldest first."""
-    children = sorted(psutil.Process(supervisor).children(), key=psutil.Process.create_time)
-    return [child for child in children if _is_worker(child)]
-
-
-def _is_worker(process: psutil.Process) -> bool:
-    with suppress(psutil.Error):  # it ended meanwhile
-        return "spawn_main" in " ".join(process.cmdline())
-    return False
+    found: list[psutil.Process] = []
+    for child in psutil.Process(supervisor).children():
+        with suppress(psutil.Error):  # it ended meanwhile
+            if "multiprocessing.forkserver" in " ".join(child.cmdline()):
+                found += child.children()
+    return sorted(found, key=psutil.Process.create_time)

@@ -25,6 +25,7 @@ from nsor.federation.v1.federation_service_pb2 import (
     GetSnapshotResponse,
     ListNodesRequest,
     ListNodesResponse,
+    ReconcileRequest,
     RenewCertificateRequest,
     ResumeNodeRequest,
     RevokeNodeRequest,
@@ -62,6 +63,7 @@ from nsor_client.channel import Endpoint
 from nsor_client.credentials import Credentials, CredentialsError
 from nsor_client.errors import NsorError, Unavailable
 from nsor_client.following import Backoff, LineState, OnState, async_pause, may_pass
+from nsor_client.reconciling import Comparison, Reconciliation
 from nsor_client.renewal import LONGEST_WAIT, AsyncBackground, Schedule, async_ready, log
 from nsor_client.snapshot import SnapshotCheck
 
@@ -393,6 +395,47 @@ class AsyncClient:
     async def get_federation_status(self, *, timeout: float | None = None) -> GetFederationStatusResponse:
         """Tells how far the register is, and how far behind it each node that follows it."""
         return await self._call(self._federation.GetFederationStatus, GetFederationStatusRequest(), timeout)
+
+    async def reconcile(
+        self,
+        cnics: Iterable[str],
+        *,
+        everything: bool = False,
+        at_least_revision: str = "",
+        timeout: float | None = None,
+    ) -> Reconciliation:
+        """Compares this node's own register with the hub's: what each has and the other has not.
+
+        Few octets travel where little differs. The hub keeps the counts, for `get_federation_status`.
+
+        Args:
+            cnics: the numbers on this node's register, 13 ASCII digits, with or without dashes.
+            everything: compare with all records of the hub, instead of those that this node owns.
+            timeout: seconds for the whole comparison; none unless given, since its length is not known.
+
+        Raises:
+            ValueError: a number is not one. It is not quoted.
+        """
+        comparison = Comparison(cnics, everything=everything, at_least_revision=at_least_revision)
+        turns = asyncio.Semaphore(1)
+
+        async def requests() -> AsyncGenerator[ReconcileRequest]:
+            await turns.acquire()
+            while request := comparison.request():
+                yield request
+                await turns.acquire()
+
+        with self._outgoing(ReconcileRequest) as outgoing:
+            call = self._federation.Reconcile(requests(), timeout=timeout, metadata=outgoing.metadata)
+            outgoing.keep_status(call)
+            try:
+                async for response in call:
+                    comparison.take(response)
+                    turns.release()
+            finally:
+                turns.release()  # lets `requests` end where it waits for an answer
+                call.cancel()
+        return comparison.result()
 
     async def list_nodes(self, *, page_size: int = 0, timeout: float | None = None) -> AsyncGenerator[Node]:
         """Reads the nodes of the federation, by name; pages are fetched as they are needed."""

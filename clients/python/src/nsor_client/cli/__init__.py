@@ -1,5 +1,6 @@
 """The command `nsor`: the register from a terminal or a script."""
 
+import csv
 import getpass
 import os
 import sys
@@ -35,7 +36,7 @@ from nsor_client import (
     enrol,
 )
 from nsor_client.channel import MAX_REQUEST_BYTES
-from nsor_client.cli import failures, importing, mirroring, queueing, render
+from nsor_client.cli import failures, importing, mirroring, queueing, reconciling, render
 from nsor_client.mirror import MAX_AGE, Mirror, MirrorError, make_key, read_key
 from nsor_client.outbox import Entry, EntryState, Outbox, OutboxError, Write, Written
 from nsor_client.protojson import from_json, to_json
@@ -247,6 +248,7 @@ def options(
        4  the request, or the file, breaks a rule
        5  no answer: a write may have taken place, and can be sent again
        6  import: some rows were refused; outbox send: some writes were
+       7  reconcile: the registers differ
      130  interrupted
     """
     context.obj = Session(node, target, server_name, timeout, json, Console(stderr=True))
@@ -571,6 +573,48 @@ def status(context: typer.Context) -> None:
         session.show(client.get_federation_status(), render.status)
 
 
+@app.command()
+def reconcile(
+    context: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE|-", help="Numbers on your register: a .csv with a column cnic, or one a line."),
+    ],
+    everything: Annotated[
+        bool, typer.Option("--all", help="Compare with all records of the hub, not only with those of this node.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="CSV to write: only_at, record. Not personal.")
+    ] = None,
+) -> None:
+    """Compare your own register with the hub's: what one has and the other has not.
+
+    Both lists must be empty. Ends with 0 if they are, and with 7 if not. Only
+    numbers of records that are in force belong in the file. Keyed hashes
+    travel, no numbers, and few of them where little differs. Run it each
+    night; the hub keeps the counts, and `nsor status` shows them.
+
+    Example:
+
+      nsor reconcile our-register.csv --report differences.csv
+    """
+    session = Session.of(context)
+    try:
+        with nullcontext(sys.stdin) if str(file) == "-" else file.open(encoding="utf-8-sig", newline="") as source:
+            rows = reconciling.read(file, source)
+        with session.client() as client:
+            found = client.reconcile(rows, everything=everything)
+    except (UnicodeDecodeError, ValueError) as error:
+        raise InputError(f"{file}: {'not UTF-8' if isinstance(error, UnicodeDecodeError) else error}") from None
+    differ = reconciling.differences(found, rows)
+    if report:
+        with report.open("w", encoding="utf-8", newline="") as sink:
+            csv.writer(sink).writerows([("only_at", "record"), *differ])
+    print(reconciling.summary(found, differ, as_json=session.json))
+    if differ:
+        raise typer.Exit(failures.DIFFERENT)
+
+
 @outbox_app.command()
 def add(
     context: typer.Context,
@@ -856,7 +900,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         lines, code = list(failures.describe(error)), failures.exit_code(error)
     except CredentialsError as error:
         lines, code = [f"error: {error}"], failures.USAGE
-    except (InputError, MirrorError, OutboxError, RowFileError) as error:
+    except (InputError, MirrorError, OutboxError, RowFileError, reconciling.NumberFileError) as error:
         lines, code = [f"error: {error}"], failures.INVALID
     except OSError as error:
         lines, code = [f"error: {error.filename}: {error.strerror}"], failures.OTHER

@@ -12,7 +12,7 @@ from nsor_client.errors import (
     Unavailable,
 )
 
-OTHER, USAGE, REFUSED, INVALID, UNAVAILABLE, ROWS_REFUSED = 1, 2, 3, 4, 5, 6
+OTHER, USAGE, REFUSED, INVALID, UNAVAILABLE, ROWS_REFUSED, DIFFERENT = 1, 2, 3, 4, 5, 6, 7
 
 _EXIT_CODES: dict[type[NsorError], int] = {
     PermissionDenied: REFUSED,

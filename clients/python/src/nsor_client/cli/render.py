@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from nsor.federation.v1.federation_service_pb2 import (
     Change,
     GetFederationStatusResponse,
+    NodeProgress,
     WatchChangesResponse,
 )
 from nsor.federation.v1.node_pb2 import Node
@@ -131,18 +132,24 @@ def status(response: GetFederationStatusResponse) -> str:
     head = f"register at {response.revision}, as known at {moment(response.as_of_time)}"
     if not response.nodes:
         return f"{clean(head)}\nNo node has acknowledged anything yet."
-    rows = [("node", "events behind", "seconds behind", "acknowledged", "certificate ends")]
+    rows = [("node", "events behind", "seconds behind", "acknowledged", "certificate ends", "reconciled")]
     rows += [
         (
             node.node,
             str(node.events_behind),
             f"{node.seconds_behind:.1f}",
-            moment(node.acknowledge_time),
+            moment(node.acknowledge_time) if node.HasField("acknowledge_time") else "",
             moment(node.certificate_expire_time) if node.HasField("certificate_expire_time") else "",
+            _reconciled(node) if node.HasField("reconcile_time") else "",
         )
         for node in response.nodes
     ]
     return "\n".join([clean(head), *table(rows)])
+
+
+def _reconciled(node: NodeProgress) -> str:
+    found = node.reconcile_found
+    return f"{moment(node.reconcile_time)}: {found.only_at_hub} only at hub, {found.only_at_node} only at node"
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -172,7 +179,7 @@ def notice(record: Notice) -> str:
             what = f"travels to {travel.destination} ({word(travel, 'scope')}) on {travel.departure_date}"
             what += f", back on {travel.return_date}" if travel.return_date else ""
         case None:
-            what = "of a kind that this version does not know"
+            what = "of a kind that is not shown to this node, or that this version does not know"
     return clean(f"{record.notified_date}  {what}  [{record.recorder}]")
 
 

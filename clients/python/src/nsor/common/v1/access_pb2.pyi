@@ -129,7 +129,12 @@ Global___MethodAccess: _TypeAlias = MethodAccess  # noqa: Y015
 
 ACCESS_FIELD_NUMBER: _builtins.int
 SENSITIVITY_FIELD_NUMBER: _builtins.int
+READERS_FIELD_NUMBER: _builtins.int
 access: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___MethodAccess]
 """Required on every RPC: the hub does not start while one lacks it."""
 sensitivity: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___Sensitivity.ValueType]
 """What reading the field tells about a person. Fields without it tell nothing about anybody."""
+readers: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]]
+"""The roles to which responses show the field, in every message of a stream anew; for others it is not set. Without it,
+whoever may call a method reads the field. Which they are is assumed: the rules of 2023 were not found.
+"""

@@ -138,7 +138,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "ERROR_REASON_NODE_IS_CALLER", "domain": "nsor" }
     """
     ERROR_REASON_REVISION_EPOCH_CHANGED: _ErrorReason.ValueType  # 30
-    """The revision is of another epoch: the register was restored since. Start again without it.
+    """The register does not have the revision: it was restored to an earlier state since, or set up anew. Take a snapshot,
+    then watch after its revision; what the snapshot does not hold is gone.
 
         { "reason": "ERROR_REASON_REVISION_EPOCH_CHANGED", "domain": "nsor" }
     """
@@ -297,7 +298,8 @@ ERROR_REASON_NODE_IS_CALLER: ErrorReason.ValueType  # 27
     { "reason": "ERROR_REASON_NODE_IS_CALLER", "domain": "nsor" }
 """
 ERROR_REASON_REVISION_EPOCH_CHANGED: ErrorReason.ValueType  # 30
-"""The revision is of another epoch: the register was restored since. Start again without it.
+"""The register does not have the revision: it was restored to an earlier state since, or set up anew. Take a snapshot,
+then watch after its revision; what the snapshot does not hold is gone.
 
     { "reason": "ERROR_REASON_REVISION_EPOCH_CHANGED", "domain": "nsor" }
 """

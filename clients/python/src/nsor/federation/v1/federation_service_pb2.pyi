@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from nsor.federation.v1 import node_pb2 as _node_pb2
 from nsor.monitoring.v1 import notice_pb2 as _notice_pb2
 from nsor.registry.v1 import offender_pb2 as _offender_pb2
@@ -21,6 +22,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ReconcileScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReconcileScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReconcileScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RECONCILE_SCOPE_UNSPECIFIED: _ReconcileScope.ValueType  # 0
+    """Not set."""
+    RECONCILE_SCOPE_OWN: _ReconcileScope.ValueType  # 1
+    """Those that the caller owns."""
+    RECONCILE_SCOPE_ALL: _ReconcileScope.ValueType  # 2
+    """All."""
+
+class ReconcileScope(_ReconcileScope, metaclass=_ReconcileScopeEnumTypeWrapper):
+    """Which of the hub's records are compared."""
+
+RECONCILE_SCOPE_UNSPECIFIED: ReconcileScope.ValueType  # 0
+"""Not set."""
+RECONCILE_SCOPE_OWN: ReconcileScope.ValueType  # 1
+"""Those that the caller owns."""
+RECONCILE_SCOPE_ALL: ReconcileScope.ValueType  # 2
+"""All."""
+Global___ReconcileScope: _TypeAlias = ReconcileScope  # noqa: Y015
 
 @_typing.final
 class WatchChangesRequest(_message.Message):
@@ -286,6 +311,246 @@ class AcknowledgeChangesResponse(_message.Message):
 Global___AcknowledgeChangesResponse: _TypeAlias = AcknowledgeChangesResponse  # noqa: Y015
 
 @_typing.final
+class ReconcileRequest(_message.Message):
+    """Request of Reconcile."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEGIN_FIELD_NUMBER: _builtins.int
+    RANGES_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def begin(self) -> Global___ReconcileBegin:
+        """What to compare: the first request."""
+
+    @_builtins.property
+    def ranges(self) -> Global___ReconcileRanges:
+        """Ranges of the node's register: the requests between."""
+
+    @_builtins.property
+    def found(self) -> Global___ReconcileFound:
+        """What was found: the last request."""
+
+    def __init__(
+        self,
+        *,
+        begin: Global___ReconcileBegin | None = ...,
+        ranges: Global___ReconcileRanges | None = ...,
+        found: Global___ReconcileFound | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["begin", b"begin", "found", b"found", "ranges", b"ranges", "step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin", b"begin", "found", b"found", "ranges", b"ranges", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["begin", "ranges", "found"]  # noqa: Y015
+    _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_step) -> _WhichOneofReturnType_step | None: ...
+
+Global___ReconcileRequest: _TypeAlias = ReconcileRequest  # noqa: Y015
+
+@_typing.final
+class ReconcileBegin(_message.Message):
+    """What to compare."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: _builtins.int
+    AT_LEAST_REVISION_FIELD_NUMBER: _builtins.int
+    scope: Global___ReconcileScope.ValueType
+    """Required. Which of the hub's records."""
+    at_least_revision: _builtins.str
+    """The hub's register must be at least as new as this revision; it waits for it for a few seconds. Empty: as it is."""
+    def __init__(
+        self,
+        *,
+        scope: Global___ReconcileScope.ValueType = ...,
+        at_least_revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_revision", b"at_least_revision", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReconcileBegin: _TypeAlias = ReconcileBegin  # noqa: Y015
+
+@_typing.final
+class ReconcileRanges(_message.Message):
+    """Ranges of the node's register."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RANGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___RangeDigest]:
+        """The ranges; none stands twice."""
+
+    def __init__(
+        self,
+        *,
+        ranges: _abc.Iterable[Global___RangeDigest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ranges", b"ranges"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReconcileRanges: _TypeAlias = ReconcileRanges  # noqa: Y015
+
+@_typing.final
+class RangeDigest(_message.Message):
+    """All hashes of a register that begin with a prefix."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREFIX_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    prefix: _builtins.str
+    """The prefix, in lower-case hexadecimal digits; empty for all."""
+    digest: _builtins.bytes
+    """Required. SHA-256 over the hashes, in their order."""
+    def __init__(
+        self,
+        *,
+        prefix: _builtins.str = ...,
+        digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "prefix", b"prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RangeDigest: _TypeAlias = RangeDigest  # noqa: Y015
+
+@_typing.final
+class ReconcileFound(_message.Message):
+    """What a reconciliation found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    ONLY_AT_HUB_FIELD_NUMBER: _builtins.int
+    ONLY_AT_NODE_FIELD_NUMBER: _builtins.int
+    records: _builtins.int
+    """Records of the node that were compared."""
+    only_at_hub: _builtins.int
+    """Records that the hub has and the node has not."""
+    only_at_node: _builtins.int
+    """Records that the node has and the hub has not."""
+    def __init__(
+        self,
+        *,
+        records: _builtins.int = ...,
+        only_at_hub: _builtins.int = ...,
+        only_at_node: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["only_at_hub", b"only_at_hub", "only_at_node", b"only_at_node", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReconcileFound: _TypeAlias = ReconcileFound  # noqa: Y015
+
+@_typing.final
+class ReconcileResponse(_message.Message):
+    """Response of Reconcile."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    key: _builtins.bytes
+    """The key of this stream, 32 octets; in the first response only."""
+    revision: _builtins.str
+    """Revision of the hub's register that is compared; in the first response only."""
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """Every change committed before this time is in it; in the first response only."""
+
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___RangeDifference]:
+        """The ranges that differ, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        key: _builtins.bytes = ...,
+        revision: _builtins.str = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        differences: _abc.Iterable[Global___RangeDifference] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "differences", b"differences", "key", b"key", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReconcileResponse: _TypeAlias = ReconcileResponse  # noqa: Y015
+
+@_typing.final
+class RangeDifference(_message.Message):
+    """A range in which the registers differ."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREFIX_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    TOO_MANY_FIELD_NUMBER: _builtins.int
+    prefix: _builtins.str
+    """Its prefix."""
+    too_many: _builtins.bool
+    """There are more than 32: compare the ranges within."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___HashedRecord]:
+        """The hub's records in it, ordered by hash, where they are 32 at most."""
+
+    def __init__(
+        self,
+        *,
+        prefix: _builtins.str = ...,
+        records: _abc.Iterable[Global___HashedRecord] | None = ...,
+        too_many: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prefix", b"prefix", "records", b"records", "too_many", b"too_many"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RangeDifference: _TypeAlias = RangeDifference  # noqa: Y015
+
+@_typing.final
+class HashedRecord(_message.Message):
+    """A record of the hub."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HASH_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    hash: _builtins.bytes
+    """Its hash, 16 octets."""
+    name: _builtins.str
+    """Its name, `offenders/{offender}`."""
+    def __init__(
+        self,
+        *,
+        hash: _builtins.bytes = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HashedRecord: _TypeAlias = HashedRecord  # noqa: Y015
+
+@_typing.final
 class GetFederationStatusRequest(_message.Message):
     """Request of GetFederationStatus."""
 
@@ -319,7 +584,7 @@ class GetFederationStatusResponse(_message.Message):
 
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeProgress]:
-        """One for each node that has acknowledged anything, ordered by name."""
+        """One for each node that has acknowledged anything or compared registers, ordered by name."""
 
     def __init__(
         self,
@@ -348,10 +613,12 @@ class NodeProgress(_message.Message):
     EVENTS_BEHIND_FIELD_NUMBER: _builtins.int
     SECONDS_BEHIND_FIELD_NUMBER: _builtins.int
     CERTIFICATE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    RECONCILE_TIME_FIELD_NUMBER: _builtins.int
+    RECONCILE_FOUND_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """The node, `nodes/{node}`."""
     revision: _builtins.str
-    """Revision that it acknowledged last."""
+    """Revision that it acknowledged last; empty when the feed no longer holds it."""
     events_behind: _builtins.int
     """Events that it has not acknowledged."""
     seconds_behind: _builtins.float
@@ -364,6 +631,14 @@ class NodeProgress(_message.Message):
     def certificate_expire_time(self) -> _timestamp_pb2.Timestamp:
         """When the node's newest certificate ends."""
 
+    @_builtins.property
+    def reconcile_time(self) -> _timestamp_pb2.Timestamp:
+        """When the node last compared its register with the hub's; not set before it ever did."""
+
+    @_builtins.property
+    def reconcile_found(self) -> Global___ReconcileFound:
+        """What it found then."""
+
     def __init__(
         self,
         *,
@@ -373,10 +648,12 @@ class NodeProgress(_message.Message):
         events_behind: _builtins.int = ...,
         seconds_behind: _builtins.float = ...,
         certificate_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        reconcile_time: _timestamp_pb2.Timestamp | None = ...,
+        reconcile_found: Global___ReconcileFound | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "certificate_expire_time", b"certificate_expire_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "certificate_expire_time", b"certificate_expire_time", "reconcile_found", b"reconcile_found", "reconcile_time", b"reconcile_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "certificate_expire_time", b"certificate_expire_time", "events_behind", b"events_behind", "node", b"node", "revision", b"revision", "seconds_behind", b"seconds_behind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "certificate_expire_time", b"certificate_expire_time", "events_behind", b"events_behind", "node", b"node", "reconcile_found", b"reconcile_found", "reconcile_time", b"reconcile_time", "revision", b"revision", "seconds_behind", b"seconds_behind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

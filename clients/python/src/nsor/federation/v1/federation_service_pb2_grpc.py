@@ -55,6 +55,11 @@ class FederationServiceStub:
                 request_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.GetFederationStatusRequest.SerializeToString,
                 response_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.GetFederationStatusResponse.FromString,
                 _registered_method=True)
+        self.Reconcile = channel.stream_stream(
+                '/nsor.federation.v1.FederationService/Reconcile',
+                request_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.ReconcileRequest.SerializeToString,
+                response_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.ReconcileResponse.FromString,
+                _registered_method=True)
         self.ListNodes = channel.unary_unary(
                 '/nsor.federation.v1.FederationService/ListNodes',
                 request_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.ListNodesRequest.SerializeToString,
@@ -128,7 +133,7 @@ class FederationServiceServicer:
         """States how far the caller has applied the feed, so that everybody can see who lags. To be called every few seconds
         and after each batch; an older revision than before changes nothing.
 
-        Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED.
+        Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,6 +141,23 @@ class FederationServiceServicer:
 
     def GetFederationStatus(self, request, context):
         """Shows, for each node that has followed the feed, how far it is behind.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reconcile(self, request_iterator, context):
+        """Compares the caller's own register with the hub's, so that each can be told what the other lacks. Few octets travel
+        where little differs: the node sends digests of ranges, the hub answers with those that differ.
+
+        Each record that is in force is known by its hash: the first 16 octets of HMAC-SHA-256 (RFC 2104), under the key of
+        this stream, of its CNIC's 13 ASCII digits. A range is all hashes that begin with a prefix; its digest is SHA-256 over
+        them, in their order. The first request says what is compared, the first response gives the key. Then, as often as
+        needed: ranges go up, and those that differ come down, either with the hub's records or, where these are many,
+        without; the node goes on with the 16 ranges within. The last request says what was found.
+
+        Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS (the node
+        reconciles already).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -240,6 +262,11 @@ def add_FederationServiceServicer_to_server(servicer, server):
                     servicer.GetFederationStatus,
                     request_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.GetFederationStatusRequest.FromString,
                     response_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.GetFederationStatusResponse.SerializeToString,
+            ),
+            'Reconcile': grpc.stream_stream_rpc_method_handler(
+                    servicer.Reconcile,
+                    request_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.ReconcileRequest.FromString,
+                    response_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.ReconcileResponse.SerializeToString,
             ),
             'ListNodes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListNodes,
@@ -391,6 +418,33 @@ class FederationService:
             '/nsor.federation.v1.FederationService/GetFederationStatus',
             nsor_dot_federation_dot_v1_dot_federation__service__pb2.GetFederationStatusRequest.SerializeToString,
             nsor_dot_federation_dot_v1_dot_federation__service__pb2.GetFederationStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reconcile(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/nsor.federation.v1.FederationService/Reconcile',
+            nsor_dot_federation_dot_v1_dot_federation__service__pb2.ReconcileRequest.SerializeToString,
+            nsor_dot_federation_dot_v1_dot_federation__service__pb2.ReconcileResponse.FromString,
             options,
             channel_credentials,
             insecure,

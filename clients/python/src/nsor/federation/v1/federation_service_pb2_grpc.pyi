@@ -52,10 +52,23 @@ class FederationServiceStub:
     """States how far the caller has applied the feed, so that everybody can see who lags. To be called every few seconds
     and after each batch; an older revision than before changes nothing.
 
-    Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED.
+    Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
     """
     GetFederationStatus: _grpc.UnaryUnaryMultiCallable[_federation_service_pb2.GetFederationStatusRequest, _federation_service_pb2.GetFederationStatusResponse]
     """Shows, for each node that has followed the feed, how far it is behind."""
+    Reconcile: _grpc.StreamStreamMultiCallable[_federation_service_pb2.ReconcileRequest, _federation_service_pb2.ReconcileResponse]
+    """Compares the caller's own register with the hub's, so that each can be told what the other lacks. Few octets travel
+    where little differs: the node sends digests of ranges, the hub answers with those that differ.
+
+    Each record that is in force is known by its hash: the first 16 octets of HMAC-SHA-256 (RFC 2104), under the key of
+    this stream, of its CNIC's 13 ASCII digits. A range is all hashes that begin with a prefix; its digest is SHA-256 over
+    them, in their order. The first request says what is compared, the first response gives the key. Then, as often as
+    needed: ranges go up, and those that differ come down, either with the hub's records or, where these are many,
+    without; the node goes on with the 16 ranges within. The last request says what was found.
+
+    Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS (the node
+    reconciles already).
+    """
     ListNodes: _grpc.UnaryUnaryMultiCallable[_federation_service_pb2.ListNodesRequest, _federation_service_pb2.ListNodesResponse]
     """Lists the nodes of the federation, page by page (AIP-158), ordered by name.
 
@@ -126,10 +139,23 @@ class FederationServiceAsyncStub(FederationServiceStub):
     """States how far the caller has applied the feed, so that everybody can see who lags. To be called every few seconds
     and after each batch; an older revision than before changes nothing.
 
-    Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED.
+    Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
     """
     GetFederationStatus: _aio.UnaryUnaryMultiCallable[_federation_service_pb2.GetFederationStatusRequest, _federation_service_pb2.GetFederationStatusResponse]  # type: ignore[assignment]
     """Shows, for each node that has followed the feed, how far it is behind."""
+    Reconcile: _aio.StreamStreamMultiCallable[_federation_service_pb2.ReconcileRequest, _federation_service_pb2.ReconcileResponse]  # type: ignore[assignment]
+    """Compares the caller's own register with the hub's, so that each can be told what the other lacks. Few octets travel
+    where little differs: the node sends digests of ranges, the hub answers with those that differ.
+
+    Each record that is in force is known by its hash: the first 16 octets of HMAC-SHA-256 (RFC 2104), under the key of
+    this stream, of its CNIC's 13 ASCII digits. A range is all hashes that begin with a prefix; its digest is SHA-256 over
+    them, in their order. The first request says what is compared, the first response gives the key. Then, as often as
+    needed: ranges go up, and those that differ come down, either with the hub's records or, where these are many,
+    without; the node goes on with the 16 ranges within. The last request says what was found.
+
+    Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS (the node
+    reconciles already).
+    """
     ListNodes: _aio.UnaryUnaryMultiCallable[_federation_service_pb2.ListNodesRequest, _federation_service_pb2.ListNodesResponse]  # type: ignore[assignment]
     """Lists the nodes of the federation, page by page (AIP-158), ordered by name.
 
@@ -215,7 +241,7 @@ class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
         """States how far the caller has applied the feed, so that everybody can see who lags. To be called every few seconds
         and after each batch; an older revision than before changes nothing.
 
-        Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED.
+        Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
         """
 
     @_abc_1.abstractmethod
@@ -225,6 +251,25 @@ class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_federation_service_pb2.GetFederationStatusResponse, _abc.Awaitable[_federation_service_pb2.GetFederationStatusResponse]]:
         """Shows, for each node that has followed the feed, how far it is behind."""
+
+    @_abc_1.abstractmethod
+    def Reconcile(
+        self,
+        request_iterator: _MaybeAsyncIterator[_federation_service_pb2.ReconcileRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_federation_service_pb2.ReconcileResponse], _abc.AsyncIterator[_federation_service_pb2.ReconcileResponse]]:
+        """Compares the caller's own register with the hub's, so that each can be told what the other lacks. Few octets travel
+        where little differs: the node sends digests of ranges, the hub answers with those that differ.
+
+        Each record that is in force is known by its hash: the first 16 octets of HMAC-SHA-256 (RFC 2104), under the key of
+        this stream, of its CNIC's 13 ASCII digits. A range is all hashes that begin with a prefix; its digest is SHA-256 over
+        them, in their order. The first request says what is compared, the first response gives the key. Then, as often as
+        needed: ranges go up, and those that differ come down, either with the hub's records or, where these are many,
+        without; the node goes on with the 16 ranges within. The last request says what was found.
+
+        Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS (the node
+        reconciles already).
+        """
 
     @_abc_1.abstractmethod
     def ListNodes(

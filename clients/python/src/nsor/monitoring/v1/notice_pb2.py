@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from nsor.common.v1 import access_pb2 as nsor_dot_common_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fnsor/monitoring/v1/notice.proto\x12\x12nsor.monitoring.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\"\x98\x03\n\x06Notice\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x41\n\x0bname_change\x18\x02 \x01(\x0b\x32\x1e.nsor.monitoring.v1.NameChangeH\x00R\nnameChange\x12J\n\x0e\x61\x64\x64ress_change\x18\x03 \x01(\x0b\x32!.nsor.monitoring.v1.AddressChangeH\x00R\raddressChange\x12\x34\n\x06travel\x18\x04 \x01(\x0b\x32\x1a.nsor.monitoring.v1.TravelH\x00R\x06travel\x12K\n\rnotified_date\x18\x05 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xc8\x01\x01R\x0cnotifiedDate\x12\x1a\n\x08recorder\x18\x06 \x01(\tR\x08recorder\x12;\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTimeB\x0f\n\x06\x64\x65tail\x12\x05\xbaH\x02\x08\x01\"\xb7\x01\n\nNameChange\x12+\n\tfull_name\x18\x01 \x01(\tB\x0e\xb0\xbb\x18\x01\xbaH\x07r\x02\x18x\xc8\x01\x01R\x08\x66ullName\x12-\n\x0c\x66ull_name_ur\x18\x02 \x01(\tB\x0b\xb0\xbb\x18\x01\xbaH\x04r\x02\x18xR\nfullNameUr\x12M\n\x0e\x65\x66\x66\x65\x63tive_date\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xc8\x01\x01R\reffectiveDate\"\xb1\x01\n\rAddressChange\x12)\n\x07\x61\x64\x64ress\x18\x01 \x01(\tB\x0f\xb0\xbb\x18\x01\xbaH\x08r\x03\x18\xac\x02\xc8\x01\x01R\x07\x61\x64\x64ress\x12&\n\x08\x64istrict\x18\x02 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\x08\x64istrict\x12M\n\x0e\x65\x66\x66\x65\x63tive_date\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xc8\x01\x01R\reffectiveDate\"\x92\x02\n\x06Travel\x12\x42\n\x05scope\x18\x01 \x01(\x0e\x32\x1f.nsor.monitoring.v1.TravelScopeB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x05scope\x12,\n\x0b\x64\x65stination\x18\x02 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\x0b\x64\x65stination\x12M\n\x0e\x64\x65parture_date\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xc8\x01\x01R\rdepartureDate\x12G\n\x0breturn_date\x18\x04 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xd8\x01\x01R\nreturnDate*_\n\x0bTravelScope\x12\x1c\n\x18TRAVEL_SCOPE_UNSPECIFIED\x10\x00\x12\x19\n\x15TRAVEL_SCOPE_DOMESTIC\x10\x01\x12\x17\n\x13TRAVEL_SCOPE_ABROAD\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fnsor/monitoring/v1/notice.proto\x12\x12nsor.monitoring.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\"\xad\x03\n\x06Notice\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x41\n\x0bname_change\x18\x02 \x01(\x0b\x32\x1e.nsor.monitoring.v1.NameChangeH\x00R\nnameChange\x12U\n\x0e\x61\x64\x64ress_change\x18\x03 \x01(\x0b\x32!.nsor.monitoring.v1.AddressChangeB\t\xc2\xbb\x18\x05\x01\x02\x03\x04\x05H\x00R\raddressChange\x12>\n\x06travel\x18\x04 \x01(\x0b\x32\x1a.nsor.monitoring.v1.TravelB\x08\xc2\xbb\x18\x04\x02\x03\x04\x05H\x00R\x06travel\x12K\n\rnotified_date\x18\x05 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xc8\x01\x01R\x0cnotifiedDate\x12\x1a\n\x08recorder\x18\x06 \x01(\tR\x08recorder\x12;\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTimeB\x0f\n\x06\x64\x65tail\x12\x05\xbaH\x02\x08\x01\"\xb7\x01\n\nNameChange\x12+\n\tfull_name\x18\x01 \x01(\tB\x0e\xb0\xbb\x18\x01\xbaH\x07r\x02\x18x\xc8\x01\x01R\x08\x66ullName\x12-\n\x0c\x66ull_name_ur\x18\x02 \x01(\tB\x0b\xb0\xbb\x18\x01\xbaH\x04r\x02\x18xR\nfullNameUr\x12M\n\x0e\x65\x66\x66\x65\x63tive_date\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xc8\x01\x01R\reffectiveDate\"\xb1\x01\n\rAddressChange\x12)\n\x07\x61\x64\x64ress\x18\x01 \x01(\tB\x0f\xb0\xbb\x18\x01\xbaH\x08r\x03\x18\xac\x02\xc8\x01\x01R\x07\x61\x64\x64ress\x12&\n\x08\x64istrict\x18\x02 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\x08\x64istrict\x12M\n\x0e\x65\x66\x66\x65\x63tive_date\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xc8\x01\x01R\reffectiveDate\"\x92\x02\n\x06Travel\x12\x42\n\x05scope\x18\x01 \x01(\x0e\x32\x1f.nsor.monitoring.v1.TravelScopeB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x05scope\x12,\n\x0b\x64\x65stination\x18\x02 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\x0b\x64\x65stination\x12M\n\x0e\x64\x65parture_date\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xc8\x01\x01R\rdepartureDate\x12G\n\x0breturn_date\x18\x04 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xd8\x01\x01R\nreturnDate*_\n\x0bTravelScope\x12\x1c\n\x18TRAVEL_SCOPE_UNSPECIFIED\x10\x00\x12\x19\n\x15TRAVEL_SCOPE_DOMESTIC\x10\x01\x12\x17\n\x13TRAVEL_SCOPE_ABROAD\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_NOTICE'].oneofs_by_name['detail']._loaded_options = None
   _globals['_NOTICE'].oneofs_by_name['detail']._serialized_options = b'\272H\002\010\001'
+  _globals['_NOTICE'].fields_by_name['address_change']._loaded_options = None
+  _globals['_NOTICE'].fields_by_name['address_change']._serialized_options = b'\302\273\030\005\001\002\003\004\005'
+  _globals['_NOTICE'].fields_by_name['travel']._loaded_options = None
+  _globals['_NOTICE'].fields_by_name['travel']._serialized_options = b'\302\273\030\004\002\003\004\005'
   _globals['_NOTICE'].fields_by_name['notified_date']._loaded_options = None
   _globals['_NOTICE'].fields_by_name['notified_date']._serialized_options = b'\272H#r\0362\034^[0-9]{4}-[0-9]{2}-[0-9]{2}$\310\001\001'
   _globals['_NAMECHANGE'].fields_by_name['full_name']._loaded_options = None
@@ -57,14 +61,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAVEL'].fields_by_name['departure_date']._serialized_options = b'\272H#r\0362\034^[0-9]{4}-[0-9]{2}-[0-9]{2}$\310\001\001'
   _globals['_TRAVEL'].fields_by_name['return_date']._loaded_options = None
   _globals['_TRAVEL'].fields_by_name['return_date']._serialized_options = b'\272H#r\0362\034^[0-9]{4}-[0-9]{2}-[0-9]{2}$\330\001\001'
-  _globals['_TRAVELSCOPE']._serialized_start=1171
-  _globals['_TRAVELSCOPE']._serialized_end=1266
+  _globals['_TRAVELSCOPE']._serialized_start=1192
+  _globals['_TRAVELSCOPE']._serialized_end=1287
   _globals['_NOTICE']._serialized_start=118
-  _globals['_NOTICE']._serialized_end=526
-  _globals['_NAMECHANGE']._serialized_start=529
-  _globals['_NAMECHANGE']._serialized_end=712
-  _globals['_ADDRESSCHANGE']._serialized_start=715
-  _globals['_ADDRESSCHANGE']._serialized_end=892
-  _globals['_TRAVEL']._serialized_start=895
-  _globals['_TRAVEL']._serialized_end=1169
+  _globals['_NOTICE']._serialized_end=547
+  _globals['_NAMECHANGE']._serialized_start=550
+  _globals['_NAMECHANGE']._serialized_end=733
+  _globals['_ADDRESSCHANGE']._serialized_start=736
+  _globals['_ADDRESSCHANGE']._serialized_end=913
+  _globals['_TRAVEL']._serialized_start=916
+  _globals['_TRAVEL']._serialized_end=1190
 # @@protoc_insertion_point(module_scope)

@@ -1,0 +1,55 @@
+"""`nsor reconcile`: what the node's register has and the hub's has not, and the other way round."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from nsor_client.reconciling import Reconciliation
+
+_SHOWN = 10
+
+
+class NumberFileError(Exception):
+    """A file that cannot be read as numbers. The message holds nothing of its content."""
+
+
+def read(path: Path, source: TextIO) -> dict[str, int]:
+    """The numbers of a file, each with its row: column `cnic` of a CSV file, or else one in each line.
+
+    Raises:
+        NumberFileError: it has no such column.
+    """
+    return {cnic.strip(): row for row, cnic in enumerate(_cells(path, source), 1) if cnic.strip()}
+
+
+def _cells(path: Path, source: TextIO) -> Iterator[str]:
+    if path.suffix != ".csv":
+        yield from source
+        return
+    rows = csv.DictReader(source)
+    if "cnic" not in (rows.fieldnames or ()):
+        raise NumberFileError(f"{path} has no column cnic")
+    for row in rows:
+        yield row["cnic"] or ""
+
+
+def differences(found: Reconciliation, rows: Mapping[str, int]) -> list[tuple[str, str]]:
+    """A pair for each difference: who has the record, and its name or the row of the file. Not personal."""
+    at_hub = [("hub", name) for name in sorted(found.only_at_hub)]
+    return at_hub + [("node", f"row {row}") for row in sorted(rows[cnic] for cnic in found.only_at_node)]
+
+
+def summary(found: Reconciliation, differ: list[tuple[str, str]], *, as_json: bool) -> str:
+    """What was found, for a person or a script."""
+    if as_json:
+        counts = {"only_at_hub": len(found.only_at_hub), "only_at_node": len(found.only_at_node)}
+        where = {"revision": found.revision, "as_of_time": found.as_of.isoformat(), "records": found.records}
+        return json.dumps(where | counts)
+    lines = [f"{found.records} records compared with the register as of {found.as_of:%Y-%m-%d %H:%M:%SZ}"]
+    lines += [f"{len(found.only_at_hub)} only at the hub, {len(found.only_at_node)} only at this node"]
+    lines += [f"only at the {side}: {what}" for side, what in differ[:_SHOWN]]
+    if len(differ) > _SHOWN:
+        lines.append(f"... and {len(differ) - _SHOWN} more; all are in the file of --report")
+    return "\n".join(lines)
