@@ -341,8 +341,9 @@ def test_one_process_works_on_a_mirror_and_of_one_node(
     mirror: Mirror, path: Path, client: Client, sdk_hub: ScriptedHub, sdk_ca: CertificateAuthority
 ) -> None:
     sdk_hub.on["GetSnapshot"] = lambda *_: iter(register(offender(LISTED)))
-    with Mirror(path, KEY) as other, closing(mirror.build(client)) as steps:
-        next(steps)
+    building = mirror.build(client)
+    next(building)
+    with closing(building) as steps, Mirror(path, KEY) as other:
         with pytest.raises(MirrorError, match="another process"):
             next(other.build(client))
         assert other.status() is None, "reading goes on meanwhile"
