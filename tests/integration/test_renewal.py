@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from tests.support.people import fresh_cnic, fresh_offender
 from tests.support.served_hub import serving
 from tests.support.waiting import eventually
 
-LIFE = timedelta(seconds=8)
+LIFE = timedelta(seconds=30)
+"""Long enough for a renewal on a busy machine: one comes a second after the other, since half of it is over at once."""
 
 
 def entered(response: WatchChangesResponse) -> list[str]:
@@ -66,18 +67,17 @@ def test_a_renewed_client_needs_its_old_certificate_no_more(
 
 @contextmanager
 def signing(ca: CertificateAuthority, outbox: Path, inbox: Path) -> Iterator[None]:
-    """Works an external CA whose certificates last for seconds."""
+    """Works an external CA whose certificates end soon."""
     over = threading.Event()
 
     def work() -> None:
         while not over.wait(0.05):
             for question in outbox.glob("*.csr"):
-                answer = inbox / f"{question.stem}.pem"
-                if not answer.exists():
+                with suppress(FileNotFoundError):  # the hub has found the answer to it meanwhile
                     csr = x509.load_pem_x509_csr(question.read_bytes())
                     node_id = question.stem.rpartition("-")[0]
                     signed = ca.sign_csr(csr, TRUST_DOMAIN, node_id, now=datetime.now(UTC), lifetime=LIFE)
-                    write_private(answer, signed.public_bytes(Encoding.PEM))
+                    write_private(inbox / f"{question.stem}.pem", signed.public_bytes(Encoding.PEM))
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -90,7 +90,7 @@ def signing(ca: CertificateAuthority, outbox: Path, inbox: Path) -> Iterator[Non
 
 @pytest.mark.fault
 @pytest.mark.timeout(300)
-def test_certificates_that_live_for_seconds_are_renewed_without_a_failed_call(hub: RunningHub, tmp_path: Path) -> None:
+def test_certificates_that_end_soon_are_renewed_without_a_failed_call(hub: RunningHub, tmp_path: Path) -> None:
     ca = CertificateAuthority.create("external CA", now=datetime.now(UTC))
     outbox, inbox, node = tmp_path / "outbox", tmp_path / "inbox", tmp_path / "node"
     outbox.mkdir()
@@ -119,9 +119,9 @@ def test_certificates_that_live_for_seconds_are_renewed_without_a_failed_call(hu
         ):
             thread = threading.Thread(target=call, args=(client,))
             thread.start()
-            seen, ends = list[str](), datetime.now(UTC) + 4 * LIFE
+            seen, first_ends = list[str](), Credentials.from_dir(node).expire_time
             try:
-                while datetime.now(UTC) < ends and not failures:
+                while not failures and (datetime.now(UTC) < first_ends or len(used) < 4):
                     seen += entered(next(responses))
                     used.add((node / "cert.pem").read_bytes())
             finally:
@@ -131,4 +131,3 @@ def test_certificates_that_live_for_seconds_are_renewed_without_a_failed_call(hu
                 seen += entered(next(responses))
     assert not failures
     assert seen == written, "nothing left out, nothing twice"
-    assert len(used) >= 4
