@@ -3,11 +3,13 @@
 import asyncio
 import multiprocessing
 import resource
+import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import count, cycle, islice
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -82,10 +84,17 @@ class Crew:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
 
-    def work(self, task: Callable[..., Coroutine[Any, Any, R]], *shares: tuple[Any, ...]) -> list[R]:
-        """The results of a task of this module in each process, with a share of the arguments for each."""
+    def work(
+        self, task: Callable[..., Coroutine[Any, Any, R]], *shares: tuple[Any, ...], target: str | None = None
+    ) -> list[R]:
+        """The results of a task of this module in each process, with a share of the arguments for each.
+
+        Args:
+            target: another server than the crew's own, which takes the same certificates.
+        """
         assert len(shares) == self.size, "the processes wait for each other"
-        futures = [self._pool.submit(_run, task, self._site, *share) for share in shares]
+        site = replace(self._site, target=target) if target else self._site
+        futures = [self._pool.submit(_run, task, site, *share) for share in shares]
         return [future.result() for future in futures]
 
 
@@ -226,6 +235,99 @@ async def build_mirror(site: Site, file: Path) -> tuple[int, float, float]:
         count = sum(step.changes for step in mirror.build(client))
     elapsed = time.monotonic() - began
     return count, elapsed, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@dataclass
+class Calls:
+    """What a process's calls took.
+
+    Attributes:
+        latencies: of each call, in seconds; at a steady rate from the moment when it was due.
+    """
+
+    elapsed: float = 0.0
+    latencies: list[float] = field(default_factory=list[float])
+
+
+async def check(
+    site: Site, method: str, requests: Sequence[bytes], in_flight: int, seconds: float, rate: float | None
+) -> Calls:
+    """Calls a unary method, with requests in turn.
+
+    Args:
+        in_flight: calls at once; spread over four lines.
+        rate: calls a second at most; None for as many as there is an answer to.
+    """
+    lines = await _lines(site, 4)
+    methods: Iterator[Any] = cycle([line.unary_unary(method) for line in lines])
+
+    async def call(request: bytes) -> None:
+        await next(methods)(request, timeout=_CALL_SECONDS)
+
+    calls = await _call_all(call, requests, in_flight, seconds, rate)
+    await _close(lines)
+    return calls
+
+
+async def check_http(site: Site, paths: Sequence[bytes], in_flight: int, seconds: float) -> Calls:
+    """The same by HTTP/1.1 over TLS, each caller on a line of its own; nothing but the length of an answer is read."""
+    folder = site.nodes / OWNER
+    tls = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    tls.load_cert_chain(str(folder / "cert.pem"), str(folder / "key.pem"))
+    host, port = site.target.split(":")
+    lines = [await asyncio.open_connection(host, int(port), ssl=tls) for _ in range(in_flight)]
+    idle = deque(lines)
+
+    async def call(path: bytes) -> None:
+        line = idle.pop()
+        reader, writer = line
+        writer.write(b"GET /check/" + path + b" HTTP/1.1\r\nHost: hub\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200"), head
+        await reader.readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
+        idle.append(line)
+
+    calls = await _call_all(call, paths, in_flight, seconds, None)
+    for _, writer in lines:
+        writer.close()
+    return calls
+
+
+async def call_each(site: Site, method: str, requests: Sequence[bytes]) -> None:
+    """Calls a unary method with each request once."""
+    [line] = await _lines(site, 1)
+    stub: Any = line
+    call = stub.unary_unary(method)
+    for first in range(0, len(requests), 64):
+        await asyncio.gather(*(call(request) for request in requests[first : first + 64]))
+    await _close([line])
+
+
+async def _call_all(
+    call: Callable[[bytes], Awaitable[None]],
+    requests: Sequence[bytes],
+    in_flight: int,
+    seconds: float,
+    rate: float | None,
+) -> Calls:
+    calls = Calls()
+    numbers = count()
+
+    async def caller() -> None:
+        for number in numbers:
+            due = began + number / rate if rate else time.monotonic()
+            if due >= began + seconds:
+                return
+            if (early := due - time.monotonic()) > 0:
+                await asyncio.sleep(early)
+            await call(requests[number % len(requests)])
+            calls.latencies.append(time.monotonic() - due)
+
+    await _together()
+    began = time.monotonic()
+    await asyncio.gather(*(caller() for _ in range(in_flight)))
+    calls.elapsed = time.monotonic() - began
+    return calls
 
 
 def _creations(first: int) -> Iterator[CreateOffenderRequest]:

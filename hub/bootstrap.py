@@ -16,11 +16,11 @@ from opentelemetry import metrics
 from hub import telemetry
 from hub.audit.writer import AuditWriter
 from hub.config import HubSettings
-from hub.domain.disclosure import DisclosurePolicy
 from hub.domain.errors import Refused
 from hub.feed import lag
 from hub.feed.tail import Tail
 from hub.lookup.index import LookupIndex
+from hub.service.disclosure import Disclosure
 from hub.service.federation import Federation
 from hub.service.lookup import Lookup
 from hub.service.membership import Membership
@@ -79,6 +79,7 @@ class _Worker:
         meter.create_observable_gauge("nsor.feed.age", [self._observe_age], "s", "Age of this worker's data.")
         federation = Federation(self._database, self._tail, feed_store, self._audit, utc_now)
         membership = Membership(self._database, self._audit, signer_of(settings, utc_now), vault.token, utc_now)
+        disclosure = Disclosure(self._database, utc_now)
         use_cases = UseCases(
             registry=Registry(self._database, self._audit, utc_now),
             lookup=Lookup(
@@ -87,9 +88,10 @@ class _Worker:
                 vault.index,
                 self._audit,
                 utc_now,
-                policy=DisclosurePolicy(settings.disclosure, settings.disclose_under_appeal),
+                policy=disclosure,
                 freshness_bound=settings.freshness_bound,
             ),
+            disclosure=disclosure,
             federation=federation,
             membership=membership,
             monitoring=Monitoring(self._database, self._audit, utc_now),

@@ -8,8 +8,6 @@ from typing import Self
 from pydantic import DirectoryPath, Field, FilePath, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from hub.domain.disclosure import DisclosureMode
-
 
 class HubSettings(BaseSettings):
     """Everything that an operator can set. Names in the environment: `NSOR_` and the name, in capitals."""
@@ -48,12 +46,6 @@ class HubSettings(BaseSettings):
         gt=0,
         le=300,
         description="Seconds after which data is stale, and checks end with OUTCOME_CANNOT_ANSWER.",
-    )
-    disclosure: DisclosureMode = Field(
-        default=DisclosureMode.HIT_WITH_NAME, description="What a hit tells the public: HIT_ONLY or HIT_WITH_NAME."
-    )
-    disclose_under_appeal: bool = Field(
-        default=False, description="Whether a conviction under appeal alone is a hit for the public. Assumed: no."
     )
     database_pool: int = Field(default=8, ge=2, le=100, description="Database connections of each worker at most.")
     feed_retention_days: float = Field(

@@ -8,21 +8,21 @@ from hub.service.group_commit import GroupCommit
 
 
 class AuditWriter:
-    """Writes audit entries; `append` returns when its entry is durable."""
+    """Writes audit entries; `append` returns when its entries are durable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._group = GroupCommit(self._write, batch=500, waiting=5000)
 
-    async def append(self, entry: AuditEntry) -> None:
-        """Returns once the entry is durable.
+    async def append(self, *entries: AuditEntry) -> None:
+        """Returns once the entries are durable, all or none of them.
 
         Raises:
             Refused: DATABASE_UNAVAILABLE; HUB_UNAVAILABLE when too many entries wait.
         """
-        await self._group.submit(entry)
+        await self._group.submit(entries)
 
-    async def _write(self, entries: Sequence[AuditEntry]) -> Sequence[None]:
+    async def _write(self, appended: Sequence[Sequence[AuditEntry]]) -> Sequence[None]:
         async with self._database.transaction() as tx:
-            await tx.append_audit(entries)
-        return [None] * len(entries)
+            await tx.append_audit([entry for entries in appended for entry in entries])
+        return [None] * len(appended)

@@ -13,7 +13,7 @@ class AuditEntry:
     Attributes:
         at: when, by the clock of the hub process.
         subject: the record's id (16 octets), the keyed hash of a CNIC (32 octets), or by a method that is about nodes
-            the node's name; None when there is no one subject.
+            or the disclosure policy a name; None when there is no one subject.
         decision: what was decided, in upper snake case: "ALLOWED", an outcome of a check, or the reason of a refusal.
     """
 

@@ -1,7 +1,8 @@
 """Who may learn what about whom."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from hub.domain.errors import Reason, Refused
@@ -9,35 +10,72 @@ from hub.domain.node import Caller, Purpose, Role
 from hub.domain.offender import Finality
 
 
-class DisclosureMode(StrEnum):
-    """What a hit tells the public roles, set by NPB."""
+class Channel(StrEnum):
+    """How a check comes to the hub. Names as in `nsor.lookup.v1.Channel`."""
 
+    SINGLE = "SINGLE"
+    BATCH = "BATCH"
+
+
+class DisclosureMode(StrEnum):
+    """What a hit tells. Names as in `nsor.lookup.v1.DisclosureMode`."""
+
+    OFF = "OFF"
     HIT_ONLY = "HIT_ONLY"
     HIT_WITH_NAME = "HIT_WITH_NAME"
 
 
 @dataclass(frozen=True, slots=True)
 class DisclosurePolicy:
-    """What the public roles are told.
+    """What the public roles are told, set by NPB.
 
     Attributes:
-        mode: whether a hit names the person. The wording of the source names them.
-        under_appeal: whether a conviction under appeal alone makes a public hit. Assumed: it does not.
+        modes: of a public role and the channel by which it asks; what is not there is OFF.
+        under_appeal: whether a conviction under appeal alone makes a public hit.
+        version: 1 for the policy that a register begins with, and one more with each update.
+        updater: id of the node that made it so; empty for the first one.
     """
 
-    mode: DisclosureMode = DisclosureMode.HIT_WITH_NAME
-    under_appeal: bool = False
+    modes: Mapping[tuple[Role, Channel], DisclosureMode]
+    under_appeal: bool
+    version: int
+    updater: str
+    updated_at: datetime
 
-    def is_hit(self, role: Role, finalities: Iterable[Finality]) -> bool:
-        """Whether a person with convictions of these finalities is a hit for a role. Set aside never is."""
-        hidden = {Finality.SET_ASIDE}
-        if role.public and not self.under_appeal:
-            hidden.add(Finality.UNDER_APPEAL)
+    @property
+    def etag(self) -> str:
+        """Changes with every update."""
+        return str(self.version)
+
+    @property
+    def name(self) -> str:
+        """Name of this version in the audit log."""
+        return f"disclosurePolicy/{self.version}"
+
+    def grant(self, role: Role, channel: Channel) -> "Grant":
+        """What a public role is told."""
+        return Grant(self.modes.get((role, channel), DisclosureMode.OFF), self.under_appeal)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What one caller is told, in one way of asking.
+
+    Attributes:
+        under_appeal: whether a conviction under appeal alone is a hit.
+    """
+
+    mode: DisclosureMode
+    under_appeal: bool
+
+    def is_hit(self, finalities: Iterable[Finality]) -> bool:
+        """Whether a person with convictions of these finalities is a hit. Set aside never is."""
+        hidden = {Finality.SET_ASIDE} if self.under_appeal else {Finality.SET_ASIDE, Finality.UNDER_APPEAL}
         return not hidden.issuperset(finalities)
 
-    def names_person(self, role: Role) -> bool:
-        """Whether a hit tells a role who it is."""
-        return not role.public or self.mode is DisclosureMode.HIT_WITH_NAME
+
+AUTHORITY = Grant(DisclosureMode.HIT_WITH_NAME, under_appeal=True)
+"""What those are told who keep the register or enforce the law: everything that stands."""
 
 
 def require_owner(caller: Caller, owner: str) -> None:

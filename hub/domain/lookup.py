@@ -16,6 +16,14 @@ class Outcome(StrEnum):
     CANNOT_ANSWER = "CANNOT_ANSWER"
 
 
+class CannotAnswerReason(StrEnum):
+    """Why there is no answer. Names as in `nsor.lookup.v1.CannotAnswerReason`."""
+
+    STALE_DATA = "STALE_DATA"
+    DISCLOSURE_OFF = "DISCLOSURE_OFF"
+    POLICY_UNKNOWN = "POLICY_UNKNOWN"
+
+
 @dataclass(frozen=True, slots=True)
 class DisclosedPerson:
     """What a hit tells about the person."""
@@ -61,6 +69,7 @@ class Answer:
         revision: token of the revision that was looked at; empty if the register was not.
         person: on a hit, as far as the disclosure policy allows.
         masked_cnic: the number as understood, its middle hidden; empty when there was none.
+        reason: why the outcome is CANNOT_ANSWER.
     """
 
     outcome: Outcome
@@ -68,3 +77,4 @@ class Answer:
     revision: str = ""
     person: DisclosedPerson | None = None
     masked_cnic: str = ""
+    reason: CannotAnswerReason | None = None

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
+from hub.domain.disclosure import DisclosurePolicy
 from hub.domain.node import Enrolment, Node, NodeChange
 from hub.domain.notice import Notice
 from hub.domain.offender import Offender
@@ -134,6 +135,18 @@ class Transaction(Protocol):
         """The node of each enrolled certificate, by the certificate's serial number."""
         ...
 
+    async def disclosure_policy(self) -> DisclosurePolicy:
+        """The newest policy."""
+        ...
+
+    async def past_disclosure_policy(self, updater: str, request_id: UUID) -> tuple[bytes, DisclosurePolicy] | None:
+        """The policy that a node made for this request before, and the request's digest."""
+        ...
+
+    async def insert_disclosure_policy(self, policy: DisclosurePolicy, request: RequestKey) -> None:
+        """Writes a policy that a node made for a request."""
+        ...
+
     async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
         """Writes audit entries."""
         ...
@@ -158,8 +171,8 @@ class Database(Protocol):
 class AuditLog(Protocol):
     """Where accesses that write nothing leave their trace."""
 
-    async def append(self, entry: AuditEntry) -> None:
-        """Returns once the entry is durable.
+    async def append(self, *entries: AuditEntry) -> None:
+        """Returns once the entries are durable, all or none of them.
 
         Raises:
             Refused: DATABASE_UNAVAILABLE: not known to be durable, so there must be no answer.

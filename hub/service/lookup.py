@@ -1,19 +1,24 @@
-"""Checking one CNIC."""
+"""Checking CNICs."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
-from hub.domain.disclosure import DisclosurePolicy
+from hub.domain.disclosure import AUTHORITY, Channel, DisclosureMode, DisclosurePolicy, Grant
 from hub.domain.errors import Reason, Refused
-from hub.domain.lookup import Answer, Known, Outcome
+from hub.domain.lookup import Answer, CannotAnswerReason, Known, Outcome
 from hub.domain.node import Caller
 from hub.domain.ports import AuditLog
 from hub.domain.revision import Revision
+
+# Numbers that are looked up before others on the event loop get their turn.
+_AT_ONCE = 100
+# Of messages of many numbers in a worker: more would only queue before the audit log, and single checks behind them.
+_ROSTERS_AT_ONCE = 2
 
 
 class Index(Protocol):
@@ -51,6 +56,14 @@ class Freshness(Protocol):
         ...
 
 
+class Policy(Protocol):
+    """The disclosure policy, see `hub.service.disclosure`."""
+
+    async def in_force(self) -> DisclosurePolicy:
+        """The policy; raises where it cannot be known."""
+        ...
+
+
 class Lookup:
     """The use cases of `nsor.lookup.v1.LookupService`.
 
@@ -68,7 +81,7 @@ class Lookup:
         audit: AuditLog,
         clock: Callable[[], datetime],
         *,
-        policy: DisclosurePolicy,
+        policy: Policy,
         freshness_bound: float,
         patience: float = 10,
     ) -> None:
@@ -80,6 +93,7 @@ class Lookup:
         self._policy = policy
         self._freshness_bound = freshness_bound
         self._patience = patience
+        self._rosters = asyncio.Semaphore(_ROSTERS_AT_ONCE)
 
     async def check(self, caller: Caller, text: str, at_least: str = "", patience: float | None = None) -> Answer:
         """Answers whether the holder of the CNIC in a text is a convict.
@@ -94,36 +108,82 @@ class Lookup:
             Refused: DATABASE_UNAVAILABLE (no trace, no answer), INVALID_REVISION, REVISION_EPOCH_CHANGED,
                 REVISION_NOT_REACHED.
         """
+        await self.reach(at_least, patience)
+        [answer] = await self._check(caller, Channel.SINGLE, [text])
+        return answer
+
+    async def check_many(self, caller: Caller, texts: Sequence[str]) -> list[Answer]:
+        """What `check` answers to each of many texts, in their order; all of their traces are durable at once.
+
+        Raises:
+            Refused: DATABASE_UNAVAILABLE.
+        """
+        async with self._rosters:
+            return await self._check(caller, Channel.BATCH, texts)
+
+    async def reach(self, at_least: str, patience: float | None) -> None:
+        """Returns when answers are at least as new as a revision; see `check` for both arguments.
+
+        Raises:
+            Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+        """
+        if not at_least:
+            return
+        revision = Revision.parse(at_least, self._freshness.epoch)
+        try:
+            async with asyncio.timeout(self._patience if patience is None else min(patience, self._patience)):
+                await self._freshness.reached(revision)
+        except TimeoutError:
+            raise Refused(Reason.REVISION_NOT_REACHED, "the hub does not have this revision yet; retry") from None
+
+    async def _check(self, caller: Caller, channel: Channel, texts: Sequence[str]) -> list[Answer]:
+        grant = await self._grant(caller, channel)
+        answers: list[Answer] = []
+        entries: list[AuditEntry] = []
+        now = self._clock()
+        for number, text in enumerate(texts, 1):
+            answer, subject = self._answer(grant, text)
+            answers.append(answer)
+            entries.append(AuditEntry(now, caller, subject, answer.outcome))
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        await self._audit.append(*entries)
+        return answers
+
+    async def _grant(self, caller: Caller, channel: Channel) -> Grant | None:
+        """What the caller is told; None where it cannot be known."""
+        if not caller.node.role.public:
+            return AUTHORITY
+        try:
+            return (await self._policy.in_force()).grant(caller.node.role, channel)
+        except Refused:
+            return None
+
+    def _answer(self, grant: Grant | None, text: str) -> tuple[Answer, bytes | None]:
+        """The answer to a text, and the keyed hash of the number in it."""
         try:
             cnic = Cnic.parse(text)
         except ValueError:
-            answer, subject = Answer(Outcome.INVALID_CNIC), None
-        else:
-            if at_least:
-                seconds = self._patience if patience is None else min(patience, self._patience)
-                await self._reach(Revision.parse(at_least, self._freshness.epoch), seconds)
-            subject = self._blind_index(cnic)
-            answer = self._look_up(caller, cnic, subject)
-        await self._audit.append(AuditEntry(self._clock(), caller, subject, answer.outcome))
-        return answer
+            return Answer(Outcome.INVALID_CNIC), None
+        subject = self._blind_index(cnic)
+        return self._look_up(grant, cnic, subject), subject
 
-    def _look_up(self, caller: Caller, cnic: Cnic, subject: bytes) -> Answer:
+    def _look_up(self, grant: Grant | None, cnic: Cnic, subject: bytes) -> Answer:
+        def cannot_answer(reason: CannotAnswerReason) -> Answer:
+            return Answer(Outcome.CANNOT_ANSWER, masked_cnic=cnic.masked, reason=reason)
+
+        if grant is None:
+            return cannot_answer(CannotAnswerReason.POLICY_UNKNOWN)
+        if grant.mode is DisclosureMode.OFF:
+            return cannot_answer(CannotAnswerReason.DISCLOSURE_OFF)
         if self._freshness.age() > self._freshness_bound:
-            return Answer(Outcome.CANNOT_ANSWER, masked_cnic=cnic.masked)
-        role = caller.node.role
+            return cannot_answer(CannotAnswerReason.STALE_DATA)
         known = self._index.find(subject)
-        hit = known is not None and self._policy.is_hit(role, known.finalities)
+        hit = known is not None and grant.is_hit(known.finalities)
         return Answer(
             Outcome.HIT if hit else Outcome.NO_RECORD,
             as_of=self._freshness.as_of,
             revision=self._freshness.revision.token,
-            person=known.person if known and hit and self._policy.names_person(role) else None,
+            person=known.person if known and hit and grant.mode is DisclosureMode.HIT_WITH_NAME else None,
             masked_cnic=cnic.masked,
         )
-
-    async def _reach(self, revision: Revision, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._freshness.reached(revision)
-        except TimeoutError:
-            raise Refused(Reason.REVISION_NOT_REACHED, "the hub does not have this revision yet; retry") from None

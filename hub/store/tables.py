@@ -184,6 +184,20 @@ reconciliation = Table(
     _time("reconciled_at"),
 )
 
+# Every version of what the public is told: `rules` is a list of [role, channel, mode]. The newest is in force.
+disclosure_policy = Table(
+    "disclosure_policy",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("rules", JSONB, nullable=False),
+    Column("under_appeal", Boolean, nullable=False),
+    Column("updater", Text, nullable=False),
+    Column("request_id", Uuid),
+    Column("digest", LargeBinary),
+    _time("updated_at"),
+    UniqueConstraint("updater", "request_id"),
+)
+
 audit_entry = Table(
     "audit_entry",
     metadata,

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 from sqlalchemy import Select, bindparam, delete, func, insert, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as pg_insert
@@ -13,14 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
+from hub.domain.disclosure import Channel, DisclosureMode, DisclosurePolicy
 from hub.domain.node import Enrolment, Node, NodeChange, NodeState, Role
 from hub.domain.notice import Notice
 from hub.domain.offender import Offender
-from hub.domain.ports import PastRequest, Write
+from hub.domain.ports import PastRequest, RequestKey, Write
 from hub.domain.revision import Revision
 from hub.store import bodies
 from hub.store.tables import (
-    audit_entry,
+    disclosure_policy,
     enrolment,
     feed_head,
     node,
@@ -56,7 +59,11 @@ _INSERT_OUTBOX = text(
     RETURNING id, (SELECT epoch FROM feed_head) AS epoch"""
 ).bindparams(bindparam("changes", type_=JSONB))
 _INSERT_REQUESTS = insert(request)
-_INSERT_AUDIT = insert(audit_entry)
+_NEWEST_POLICY = select(disclosure_policy).order_by(disclosure_policy.c.version.desc()).limit(1)
+# COPY takes a quarter of the time that an INSERT of many rows does, and for one row it is no slower.
+_COPY_AUDIT = "COPY audit_entry (at, node_id, method, officer_id, purpose, fir_number, subject, decision) FROM STDIN"
+
+_tracer = trace.get_tracer("nsor.hub")
 
 
 def select_offenders() -> Select[*tuple[Any, ...]]:
@@ -341,21 +348,42 @@ class StoreTransaction:
         query = select_nodes().add_columns(node_certificate.c.serial).join(node_certificate)
         return {int(row.serial): node_of(row) for row in await self._connection.execute(query)}
 
+    async def disclosure_policy(self) -> DisclosurePolicy:
+        return _policy_of((await self._connection.execute(_NEWEST_POLICY)).one())
+
+    async def past_disclosure_policy(self, updater: str, request_id: UUID) -> tuple[bytes, DisclosurePolicy] | None:
+        query = select(disclosure_policy).where(
+            disclosure_policy.c.updater == updater, disclosure_policy.c.request_id == request_id
+        )
+        row = (await self._connection.execute(query)).one_or_none()
+        return (row.digest, _policy_of(row)) if row else None
+
+    async def insert_disclosure_policy(self, policy: DisclosurePolicy, request: RequestKey) -> None:
+        await self._connection.execute(
+            insert(disclosure_policy).values(
+                version=policy.version,
+                rules=[[role, channel, mode] for (role, channel), mode in policy.modes.items()],
+                under_appeal=policy.under_appeal,
+                updater=policy.updater,
+                request_id=request.id,
+                digest=request.digest,
+                updated_at=policy.updated_at,
+            )
+        )
+
     async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
-        rows = [
-            {
-                "at": entry.at,
-                "node_id": entry.caller.node.id,
-                "method": entry.caller.method,
-                "officer_id": entry.caller.officer.id if entry.caller.officer else None,
-                "purpose": entry.caller.officer.purpose if entry.caller.officer else None,
-                "fir_number": entry.caller.officer.fir_number if entry.caller.officer else None,
-                "subject": entry.subject,
-                "decision": entry.decision,
-            }
-            for entry in entries
-        ]
-        await self._connection.execute(_INSERT_AUDIT, rows)
+        driver: Any = (await self._connection.get_raw_connection()).driver_connection
+        # SQLAlchemy does not know of COPY, so neither does what traces its statements.
+        with _tracer.start_as_current_span(
+            "COPY",
+            kind=SpanKind.CLIENT,
+            attributes={"db.system.name": "postgresql", "db.operation.name": "COPY", "db.query.text": _COPY_AUDIT},
+            record_exception=False,
+            set_status_on_exception=False,
+        ):
+            async with driver.cursor() as cursor, cursor.copy(_COPY_AUDIT) as copy:
+                for entry in entries:
+                    await copy.write_row(_audit_row(entry))
 
     async def book(self, writes: Sequence[Write]) -> Revision:
         changes = [_change(write.record) for write in writes]
@@ -375,6 +403,17 @@ class StoreTransaction:
         await self._connection.execute(_INSERT_REQUESTS, requests)
         await self.append_audit([write.audit for write in writes])
         return Revision(epoch, outbox_id)
+
+
+def _policy_of(row: Any) -> DisclosurePolicy:
+    modes = {(Role(role), Channel(channel)): DisclosureMode(mode) for role, channel, mode in row.rules}
+    return DisclosurePolicy(modes, row.under_appeal, row.version, row.updater, row.updated_at)
+
+
+def _audit_row(entry: AuditEntry) -> tuple[object, ...]:
+    caller, officer = entry.caller, entry.caller.officer
+    named = (officer.id, officer.purpose, officer.fir_number) if officer else (None, None, None)
+    return entry.at, caller.node.id, caller.method, *named, entry.subject, entry.decision
 
 
 def _change(record: Offender | Notice) -> list[str | int]:

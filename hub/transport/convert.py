@@ -20,6 +20,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from hub.domain.cnic import Cnic
+from hub.domain.disclosure import Channel, DisclosureMode, DisclosurePolicy
 from hub.domain.districts import find_district
 from hub.domain.errors import Violation, invalid
 from hub.domain.feed import Event, FederationStatus, IndexedOffender, Progress
@@ -40,7 +41,7 @@ from hub.domain.reconciliation import Difference
 from hub.domain.revision import Revision
 from nsor.common.v1 import access_pb2, officer_pb2
 from nsor.federation.v1 import federation_service_pb2, node_pb2
-from nsor.lookup.v1 import lookup_service_pb2
+from nsor.lookup.v1 import disclosure_pb2, lookup_service_pb2
 from nsor.monitoring.v1 import notice_pb2
 from nsor.registry.v1 import offender_pb2
 
@@ -143,6 +144,7 @@ def _member(enum: type[E], wrapper: Any, value: int) -> E:
     return enum[wrapper.Name(value).removeprefix(_prefix(wrapper))]
 
 
+@cache
 def _value(wrapper: Any, member: StrEnum) -> Any:
     return wrapper.Value(_prefix(wrapper) + member)
 
@@ -373,9 +375,10 @@ def answer_message(answer: Answer) -> lookup_service_pb2.CheckCnicResponse:
         outcome=_value(lookup_service_pb2.Outcome, answer.outcome),
         revision=answer.revision,
         masked_cnic=answer.masked_cnic,
+        as_of_time=_as_of_message(answer.as_of) if answer.as_of else None,
     )
-    if answer.as_of:
-        message.as_of_time.CopyFrom(timestamp(answer.as_of))
+    if answer.reason:
+        message.cannot_answer_reason = _value(lookup_service_pb2.CannotAnswerReason, answer.reason)
     if person := answer.person:
         message.person.CopyFrom(
             lookup_service_pb2.DisclosedPerson(
@@ -388,6 +391,51 @@ def answer_message(answer: Answer) -> lookup_service_pb2.CheckCnicResponse:
             )
         )
     return message
+
+
+# Answers of some milliseconds share the time.
+@lru_cache(maxsize=1)
+def _as_of_message(time: datetime) -> Timestamp:
+    return timestamp(time)
+
+
+def disclosure_modes(
+    message: disclosure_pb2.DisclosurePolicy,
+) -> dict[tuple[Role, Channel], DisclosureMode]:
+    """The rules of a policy.
+
+    Raises:
+        Refused: INVALID_FIELD: two rules are about the same.
+    """
+    modes: dict[tuple[Role, Channel], DisclosureMode] = {}
+    with _reading() as read:
+        for index, rule in enumerate(message.rules):
+            role = _member(Role, access_pb2.Role, rule.role)
+            channel = _member(Channel, disclosure_pb2.Channel, rule.channel)
+            if (role, channel) in modes:
+                read.wrong(
+                    f"policy.rules[{index}]", "DUPLICATE", "is about a role and channel that have a rule already"
+                )
+            modes[role, channel] = _member(DisclosureMode, disclosure_pb2.DisclosureMode, rule.mode)
+    return modes
+
+
+def policy_message(policy: DisclosurePolicy) -> disclosure_pb2.DisclosurePolicy:
+    """The disclosure policy as a message."""
+    return disclosure_pb2.DisclosurePolicy(
+        rules=[
+            disclosure_pb2.DisclosureRule(
+                role=_value(access_pb2.Role, role),
+                channel=_value(disclosure_pb2.Channel, channel),
+                mode=_value(disclosure_pb2.DisclosureMode, mode),
+            )
+            for (role, channel), mode in policy.modes.items()
+        ],
+        disclose_under_appeal=policy.under_appeal,
+        etag=policy.etag,
+        updater=f"nodes/{policy.updater}" if policy.updater else "",
+        update_time=timestamp(policy.updated_at),
+    )
 
 
 # Watchers of a worker share the events that are recent, and the pages that several read: see `hub.feed.tail`.

@@ -1,12 +1,18 @@
 """`nsor.lookup.v1.LookupService` over gRPC."""
 
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from opentelemetry import metrics
 
+from hub.domain.lookup import Answer, Outcome
+from hub.domain.node import Caller
+from hub.service.disclosure import Disclosure
 from hub.service.lookup import Lookup
 from hub.transport import convert
-from hub.transport.pipeline import current_caller
+from hub.transport.pipeline import current_caller, sender_of
+from hub.transport.registry import request_key
 from nsor.lookup.v1 import lookup_service_pb2 as pb
 from nsor.lookup.v1.lookup_service_pb2_grpc import LookupServiceServicer
 
@@ -16,16 +22,65 @@ _checks = metrics.get_meter("nsor.hub").create_counter(
 
 
 class LookupServicer(LookupServiceServicer):
-    """Calls the use case and converts its answer."""
+    """Calls the use cases and converts their answers."""
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, disclosure: Disclosure) -> None:
         self._lookup = lookup
+        self._disclosure = disclosure
 
     async def CheckCnic(self, request: pb.CheckCnicRequest, context: Any) -> pb.CheckCnicResponse:
         caller = current_caller()
-        # Half a second before the caller gives up, so that it still hears why.
-        left: float | None = context.time_remaining()
-        patience = None if left is None else max(0, left - 0.5)
-        answer = await self._lookup.check(caller, request.cnic, request.at_least_revision, patience)
-        _checks.add(1, {"outcome": answer.outcome, "role": caller.node.role})
+        answer = await self._lookup.check(caller, request.cnic, request.at_least_revision, _patience(context))
+        _count(caller, [answer])
         return convert.answer_message(answer)
+
+    async def CheckCnics(
+        self, request_iterator: AsyncIterator[pb.CheckCnicsRequest], context: Any
+    ) -> AsyncIterator[pb.CheckCnicsResponse]:
+        first = True
+        async for request in request_iterator:
+            caller = sender_of(request)
+            if first:
+                await self._lookup.reach(request.at_least_revision, _patience(context))
+                first = False
+            answers = await self._lookup.check_many(caller, request.cnics)
+            counts = _count(caller, answers)
+            yield pb.CheckCnicsResponse(
+                results=[convert.answer_message(answer) for answer in answers],
+                summary=pb.CheckSummary(
+                    hit_count=counts[Outcome.HIT],
+                    no_record_count=counts[Outcome.NO_RECORD],
+                    invalid_cnic_count=counts[Outcome.INVALID_CNIC],
+                    cannot_answer_count=counts[Outcome.CANNOT_ANSWER],
+                ),
+            )
+
+    async def GetDisclosurePolicy(
+        self, request: pb.GetDisclosurePolicyRequest, context: Any
+    ) -> pb.GetDisclosurePolicyResponse:
+        return pb.GetDisclosurePolicyResponse(policy=convert.policy_message(await self._disclosure.get()))
+
+    async def UpdateDisclosurePolicy(
+        self, request: pb.UpdateDisclosurePolicyRequest, context: Any
+    ) -> pb.UpdateDisclosurePolicyResponse:
+        policy = await self._disclosure.update(
+            current_caller(),
+            request_key(request),
+            request.policy.etag,
+            convert.disclosure_modes(request.policy),
+            under_appeal=request.policy.disclose_under_appeal,
+        )
+        return pb.UpdateDisclosurePolicyResponse(policy=convert.policy_message(policy))
+
+
+def _patience(context: Any) -> float | None:
+    """Seconds until half a second before the caller gives up, so that it still hears why; None if it never does."""
+    left: float | None = context.time_remaining()
+    return None if left is None else max(0, left - 0.5)
+
+
+def _count(caller: Caller, answers: Sequence[Answer]) -> Counter[Outcome]:
+    counts = Counter(answer.outcome for answer in answers)
+    for outcome, count in counts.items():
+        _checks.add(count, {"outcome": outcome, "role": caller.node.role})
+    return counts

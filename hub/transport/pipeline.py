@@ -46,6 +46,21 @@ def current_caller() -> Caller:
     return _caller.get()
 
 
+def sender_of(message: Any) -> Caller:
+    """Who sends a message of a stream, with the officer whom it names.
+
+    Raises:
+        Refused: INVALID_FIELD: the message breaks a rule of the contract.
+    """
+    validate(message)
+    caller = current_caller()
+    return _with_officer(caller, message) if message.HasField("officer") else caller
+
+
+def _with_officer(caller: Caller, message: Any) -> Caller:
+    return replace(caller, officer=convert.officer(message.officer))
+
+
 class Pipeline(grpc.aio.ServerInterceptor):
     """Wraps every method of the contract; a method that the contract does not know is not wrapped but refused.
 
@@ -196,7 +211,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
             return
         validate(request)
         if policy.has_officer and request.HasField("officer"):
-            _caller.set(replace(caller, officer=convert.officer(request.officer)))
+            _caller.set(_with_officer(caller, request))
         elif policy.officer_required:
             raise invalid(Violation("officer", "REQUIRED", "must name who reads, and why"))
 

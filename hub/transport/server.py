@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from grpc_reflection.v1alpha import reflection
 
+from hub.service.disclosure import Disclosure
 from hub.service.federation import Federation
 from hub.service.lookup import Lookup
 from hub.service.membership import Membership
@@ -68,6 +69,7 @@ class UseCases:
 
     registry: Registry
     lookup: Lookup
+    disclosure: Disclosure
     federation: Federation
     membership: Membership
     monitoring: Monitoring
@@ -151,7 +153,7 @@ def build_server(
     """
     server = grpc.aio.server(interceptors=[pipeline], options=_OPTIONS)
     add_RegistryServiceServicer_to_server(RegistryServicer(use_cases.registry, clock), server)
-    add_LookupServiceServicer_to_server(LookupServicer(use_cases.lookup), server)
+    add_LookupServiceServicer_to_server(LookupServicer(use_cases.lookup, use_cases.disclosure), server)
     add_FederationServiceServicer_to_server(
         FederationServicer(use_cases.federation, use_cases.membership, tls.ca_certificates), server
     )

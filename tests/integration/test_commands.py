@@ -80,7 +80,6 @@ class Operator:
             ca_key = "{folder}/ca/key.pem"
             keyring = "{folder}/keyring.json"
             trust_domain = "example.internal"
-            disclosure = "HIT_WITH_NAME"
             """
         )
         self.environment = {"NSOR_DSN": dsn, "NSOR_CA_PASSWORD": PASSWORD}

@@ -100,7 +100,10 @@ def migrated(postgres: EmbeddedPostgres) -> str:
     return dsn
 
 
-@pytest.mark.parametrize(("table", "column"), [("audit_entry", "decision"), ("offender_revision", "version")])
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("audit_entry", "decision"), ("offender_revision", "version"), ("disclosure_policy", "version")],
+)
 @pytest.mark.parametrize("change", ["UPDATE {0} SET {1} = {1}", "DELETE FROM {0}", "TRUNCATE {0} CASCADE"])
 def test_what_was_logged_stays(migrated: str, table: str, column: str, change: str) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match=f"{table} is append-only"):

@@ -18,7 +18,7 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from nsor.common.v1.access_pb2 import ROLE_POLICE
+from nsor.common.v1.access_pb2 import ROLE_POLICE, ROLE_PUBLIC_GATEWAY, ROLE_VETTING_AGENCY
 from nsor.common.v1.error_reason_pb2 import ErrorReason
 from nsor.common.v1.officer_pb2 import (
     PURPOSE_INVESTIGATION,
@@ -35,13 +35,24 @@ from nsor.federation.v1.federation_service_pb2 import (
     WatchChangesResponse,
 )
 from nsor.federation.v1.node_pb2 import NODE_STATE_ACTIVE, Node
+from nsor.lookup.v1.disclosure_pb2 import (
+    CHANNEL_BATCH,
+    CHANNEL_SINGLE,
+    DISCLOSURE_MODE_HIT_WITH_NAME,
+    DISCLOSURE_MODE_OFF,
+    DisclosurePolicy,
+    DisclosureRule,
+)
 from nsor.lookup.v1.lookup_service_pb2 import (
+    CANNOT_ANSWER_REASON_DISCLOSURE_OFF,
     OUTCOME_CANNOT_ANSWER,
     OUTCOME_HIT,
     OUTCOME_INVALID_CNIC,
     OUTCOME_NO_RECORD,
     CheckCnicResponse,
     DisclosedPerson,
+    GetDisclosurePolicyResponse,
+    UpdateDisclosurePolicyResponse,
 )
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesResponse, RecordNoticeResponse
 from nsor.monitoring.v1.notice_pb2 import AddressChange, NameChange, Notice, Travel
@@ -222,6 +233,37 @@ def test_nodes_are_listed(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
         assert part in out
 
 
+def test_the_policy_is_shown_and_changed_rule_by_rule(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    gateway = [
+        DisclosureRule(role=ROLE_PUBLIC_GATEWAY, channel=channel, mode=DISCLOSURE_MODE_HIT_WITH_NAME)
+        for channel in (CHANNEL_SINGLE, CHANNEL_BATCH)
+    ]
+    policy = DisclosurePolicy(rules=gateway, etag="7", updater="nodes/npb", disclose_under_appeal=True)
+    sdk_hub.answer("GetDisclosurePolicy", GetDisclosurePolicyResponse(policy=policy))
+    sdk_hub.on["UpdateDisclosurePolicy"] = lambda request, _: UpdateDisclosurePolicyResponse(policy=request.policy)
+    code, out, _ = nsor("policy", "show")
+    assert (code, out.count("hit with name")) == (0, 2)
+    assert "A conviction under appeal is disclosed" in out
+    code, out, _ = nsor("policy", "set", "--mode", "off", "--channel", "single", "--no-under-appeal")
+    assert (code, out.count("off"), out.count("hit with name")) == (0, 2, 1)
+    [request] = sdk_hub.requests["UpdateDisclosurePolicy"]
+    assert (request.officer.officer_id, request.policy.etag) == ("PB-1", "7")
+    assert not request.policy.disclose_under_appeal
+    assert sorted((rule.role, rule.channel, rule.mode) for rule in request.policy.rules) == [
+        (ROLE_VETTING_AGENCY, CHANNEL_SINGLE, DISCLOSURE_MODE_OFF),
+        (ROLE_PUBLIC_GATEWAY, CHANNEL_SINGLE, DISCLOSURE_MODE_OFF),
+        (ROLE_PUBLIC_GATEWAY, CHANNEL_BATCH, DISCLOSURE_MODE_HIT_WITH_NAME),
+    ]
+
+
+def test_a_check_that_the_policy_does_not_allow_is_told_so(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    answer = CheckCnicResponse(outcome=OUTCOME_CANNOT_ANSWER, cannot_answer_reason=CANNOT_ANSWER_REASON_DISCLOSURE_OFF)
+    sdk_hub.answer("CheckCnic", answer)
+    code, out, _ = nsor("check", "1")
+    assert code == 12
+    assert "The disclosure policy of NPB does not allow" in out
+
+
 def test_notices_are_recorded_and_listed(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
     notices = [
         Notice(name_change=NameChange(full_name="New Name")),
@@ -284,7 +326,7 @@ def test_a_hub_that_is_not_there_is_told_in_words(nsor: Nsor) -> None:
     [
         (["--node", "nowhere", "node", "list"], "cannot read nowhere/cert.pem"),
         (["--target", "nowhere", "node", "list"], "HOST:PORT"),
-        (["check"], "Missing argument"),
+        (["check"], "give one number"),
         (["check", "1", "--purpose", "curiosity"], "curiosity"),
         (["import", "nowhere.csv"], "does not exist"),
         (["offender", "create", "nowhere.json"], "nowhere.json: No such file"),
@@ -511,6 +553,8 @@ def test_every_command_has_a_help_of_its_own(nsor: Nsor) -> None:
         ["notice", "record"],
         ["notice", "list"],
         ["node", "list"],
+        ["policy", "show"],
+        ["policy", "set"],
         ["outbox", "add"],
         ["outbox", "send"],
         ["outbox", "list"],

@@ -22,6 +22,7 @@ from nsor.federation.v1.federation_service_pb2 import (
     WatchChangesResponse,
 )
 from nsor.lookup.v1.lookup_service_pb2 import (
+    CANNOT_ANSWER_REASON_STALE_DATA,
     OUTCOME_CANNOT_ANSWER,
     OUTCOME_HIT,
     OUTCOME_INVALID_CNIC,
@@ -171,6 +172,7 @@ def test_a_mirror_older_than_its_bound_or_of_the_future_does_not_answer(
     assert listed.response.outcome == (OUTCOME_HIT if answers else OUTCOME_CANNOT_ANSWER)
     assert nobody.response.outcome == (OUTCOME_NO_RECORD if answers else OUTCOME_CANNOT_ANSWER)
     assert listed.response.HasField("person") == answers
+    assert (listed.response.cannot_answer_reason == CANNOT_ANSWER_REASON_STALE_DATA) != answers
     status = mirror.status()
     assert status
     assert (status.age, status.answers) == (age, answers)

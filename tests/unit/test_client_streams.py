@@ -172,7 +172,7 @@ async def test_an_import_that_ends_early_does_not_look_complete(
         return map(write, taken[:answered])
 
     sdk_hub.on["ImportOffenders"] = early
-    with pytest.raises(Unavailable, match="before every row had its result"):
+    with pytest.raises(Unavailable, match="before everything had its result"):
         await gathered(sdk_client.import_offenders(rows(100), window=3))
 
 

@@ -65,7 +65,7 @@ class Outgoing:
 
 def ended_early() -> NsorError:
     """The error of a stream that the hub ended well, but before everything was done."""
-    return Unavailable(grpc.StatusCode.UNAVAILABLE, "The hub ended the stream before every row had its result.")
+    return Unavailable(grpc.StatusCode.UNAVAILABLE, "The hub ended the stream before everything had its result.")
 
 
 def _at_once(result: Coroutine[Any, Any, _Result]) -> _Result:

@@ -22,7 +22,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from nsor.common.v1.error_reason_pb2 import ErrorReason
 from nsor.federation.v1.federation_service_pb2 import Change, GetSnapshotResponse
-from nsor.lookup.v1.lookup_service_pb2 import CheckCnicResponse, DisclosedPerson, Outcome
+from nsor.lookup.v1.lookup_service_pb2 import CannotAnswerReason, CheckCnicResponse, DisclosedPerson, Outcome
 from nsor.monitoring.v1.notice_pb2 import Notice
 from nsor.registry.v1.offender_pb2 import Offender, OffenderStatus
 from nsor_client import sqlite_file
@@ -243,7 +243,11 @@ class Mirror:
         )
         if number:
             response.masked_cnic = number.masked
-            response.outcome = _outcome(found) if self._is_fresh(age) else Outcome.OUTCOME_CANNOT_ANSWER
+            if self._is_fresh(age):
+                response.outcome = _outcome(found)
+            else:
+                response.outcome = Outcome.OUTCOME_CANNOT_ANSWER
+                response.cannot_answer_reason = CannotAnswerReason.CANNOT_ANSWER_REASON_STALE_DATA
         if response.outcome == Outcome.OUTCOME_HIT:
             response.person.CopyFrom(_disclosed(found))
         return MirrorAnswer(response, age)

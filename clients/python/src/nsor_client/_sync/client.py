@@ -2,7 +2,8 @@
 """The client. This file is written by hand; `_sync/client.py` is generated from it by `tools/gen_sync.py`."""
 
 import threading
-from collections.abc import Generator, Iterable, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from typing import Self, TypeVar
@@ -36,7 +37,14 @@ from nsor.federation.v1.federation_service_pb2 import (
 )
 from nsor.federation.v1.federation_service_pb2_grpc import FederationServiceStub
 from nsor.federation.v1.node_pb2 import Node
-from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest, CheckCnicResponse
+from nsor.lookup.v1.disclosure_pb2 import DisclosurePolicy
+from nsor.lookup.v1.lookup_service_pb2 import (
+    CheckCnicRequest,
+    CheckCnicResponse,
+    CheckCnicsRequest,
+    GetDisclosurePolicyRequest,
+    UpdateDisclosurePolicyRequest,
+)
 from nsor.lookup.v1.lookup_service_pb2_grpc import LookupServiceStub
 from nsor.monitoring.v1.monitoring_service_pb2 import (
     ListNoticesRequest,
@@ -62,10 +70,11 @@ from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from nsor_client.calls import Outgoing, ended_early, outgoing_call
 from nsor_client.channel import Endpoint
 from nsor_client.credentials import Credentials, CredentialsError
-from nsor_client.errors import NsorError, Unavailable
+from nsor_client.errors import InternalError, NsorError, Unavailable
 from nsor_client.following import Backoff, LineState, OnState, pause, may_pass
 from nsor_client.reconciling import Comparison, Reconciliation
 from nsor_client.renewal import LONGEST_WAIT, Background, Schedule, ready, log
+from nsor_client.roster import questions
 from nsor_client.snapshot import SnapshotCheck
 
 _Request = TypeVar("_Request", bound=Message)
@@ -161,6 +170,68 @@ class Client:
         request = CheckCnicRequest(cnic=cnic, officer=officer, at_least_revision=at_least_revision)
         return self._call(self._lookup.CheckCnic, request, timeout)
 
+    def check_many(
+        self,
+        cnics: Iterable[str],
+        *,
+        officer: OfficerContext | None = None,
+        at_least_revision: str = "",
+        window: int = 4,
+        timeout: float | None = None,
+    ) -> Generator[CheckCnicResponse]:
+        """Checks many CNICs; gives for each what `check_cnic` would, in their order.
+
+        Numbers are taken as they are needed, and travel in messages of up to 1,000. After a cut, ask again for those
+        that have no result yet. Closing the iterator cancels what is under way.
+
+        Args:
+            cnics: each as it was typed.
+            at_least_revision: every answer must be as new as this revision.
+            window: messages at most that are sent and wait for their results.
+            timeout: seconds for all; none unless given, since their number is not known.
+
+        Raises:
+            Exception: what `cnics` raised, after the results of the messages before.
+        """
+        sizes = deque[int]()
+
+        def messages() -> Iterator[CheckCnicsRequest]:
+            for message in questions(cnics, officer, at_least_revision):
+                sizes.append(len(message.cnics))
+                yield message
+
+        responses = self._one_for_one(self._lookup.CheckCnics, CheckCnicsRequest, messages(), window, timeout)
+        with closing(responses):
+            for response in responses:
+                if len(response.results) != sizes.popleft():  # or answers would stand beside other people's numbers
+                    raise InternalError(grpc.StatusCode.INTERNAL, "The hub gave more results than numbers, or fewer.")
+                for result in response.results:
+                    yield result
+
+    def get_disclosure_policy(self, *, timeout: float | None = None) -> DisclosurePolicy:
+        """Reads what the public is told of a hit. For NPB."""
+        request = GetDisclosurePolicyRequest()
+        return (self._call(self._lookup.GetDisclosurePolicy, request, timeout)).policy
+
+    def update_disclosure_policy(
+        self,
+        policy: DisclosurePolicy,
+        officer: OfficerContext,
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> DisclosurePolicy:
+        """Replaces what the public is told of a hit, within a second everywhere; gives it as it is then. For NPB.
+
+        Args:
+            policy: with all of its rules, and the `etag` that was read.
+
+        Raises:
+            Conflict: the policy was changed since it was read.
+        """
+        request = UpdateDisclosurePolicyRequest(policy=policy, officer=officer, request_id=request_id or _new_id())
+        return (self._call(self._lookup.UpdateDisclosurePolicy, request, timeout, request.request_id)).policy
+
     def create_offender(
         self,
         offender: Offender,
@@ -235,40 +306,10 @@ class Client:
         Raises:
             Exception: what `rows` raised, after the results of the rows before.
         """
-        slots = threading.Semaphore(window)
-        sent, received = 0, 0
-        complete, over = False, False
-        failure: Exception | None = None
-
-        def requests() -> Generator[ImportOffendersRequest]:
-            nonlocal sent, complete, failure
-            try:
-                for row in rows:
-                    slots.acquire()
-                    if over:
-                        return
-                    sent += 1
-                    yield row
-                complete = True
-            except Exception as error:  # gRPC would only log it
-                failure = error
-
-        with self._outgoing(ImportOffendersRequest) as outgoing:
-            call = self._registry.ImportOffenders(requests(), timeout=timeout, metadata=outgoing.metadata)
-            outgoing.keep_status(call)
-            try:
-                for result in call:
-                    received += 1
-                    slots.release()
-                    yield result
-            finally:
-                over = True
-                slots.release()  # lets `requests` end where it waits for a slot
-                call.cancel()
-        if failure is not None:
-            raise failure
-        if received < sent or not complete:
-            raise ended_early()
+        results = self._one_for_one(self._registry.ImportOffenders, ImportOffendersRequest, rows, window, timeout)
+        with closing(results):
+            for result in results:
+                yield result
 
     def record_notice(
         self,
@@ -578,6 +619,50 @@ class Client:
         limit = self._timeout if timeout is None else timeout
         with self._outgoing(type(request), request_id) as outgoing:
             return method(request, timeout=limit, metadata=outgoing.metadata)
+
+    def _one_for_one(
+        self,
+        method: "grpc.StreamStreamMultiCallable[_Request, _Response]",
+        kind: type[_Request],
+        messages: Iterable[_Request],
+        window: int,
+        timeout: float | None,
+    ) -> Generator[_Response]:
+        """The responses of a stream where each request gets one; at most `window` requests wait for theirs."""
+        slots = threading.Semaphore(window)
+        sent, received = 0, 0
+        complete, over = False, False
+        failure: Exception | None = None
+
+        def requests() -> Generator[_Request]:
+            nonlocal sent, complete, failure
+            try:
+                for message in messages:
+                    slots.acquire()
+                    if over:
+                        return
+                    sent += 1
+                    yield message
+                complete = True
+            except Exception as error:  # gRPC would only log it
+                failure = error
+
+        with self._outgoing(kind) as outgoing:
+            call = method(requests(), timeout=timeout, metadata=outgoing.metadata)
+            outgoing.keep_status(call)
+            try:
+                for response in call:
+                    received += 1
+                    slots.release()
+                    yield response
+            finally:
+                over = True
+                slots.release()  # lets `requests` end where it waits for a slot
+                call.cancel()
+        if failure is not None:
+            raise failure
+        if received < sent or not complete:
+            raise ended_early()
 
     def _pages(
         self,

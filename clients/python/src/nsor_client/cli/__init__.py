@@ -20,6 +20,7 @@ from rich.console import Console
 from nsor.common.v1.access_pb2 import Role
 from nsor.common.v1.officer_pb2 import OfficerContext, Purpose
 from nsor.federation.v1.node_pb2 import Node
+from nsor.lookup.v1.disclosure_pb2 import Channel, DisclosureMode, DisclosureRule
 from nsor.lookup.v1.lookup_service_pb2 import Outcome
 from nsor.monitoring.v1.monitoring_service_pb2 import RecordNoticeRequest
 from nsor.monitoring.v1.notice_pb2 import Notice
@@ -32,14 +33,16 @@ from nsor_client import (
     DeadlineExceeded,
     LineState,
     NsorError,
+    ResourceExhausted,
     Unavailable,
     enrol,
 )
 from nsor_client.channel import MAX_REQUEST_BYTES
-from nsor_client.cli import failures, importing, mirroring, queueing, reconciling, render
+from nsor_client.cli import checking, failures, importing, mirroring, queueing, reconciling, render
 from nsor_client.mirror import MAX_AGE, Mirror, MirrorError, make_key, read_key
 from nsor_client.outbox import Entry, EntryState, Outbox, OutboxError, Write, Written
 from nsor_client.protojson import from_json, to_json
+from nsor_client.roster import Roster, RosterFileError
 from nsor_client.rows import RowFile, RowFileError
 
 _Message = TypeVar("_Message", bound=Message)
@@ -89,11 +92,13 @@ app = typer.Typer(
 offender_app = typer.Typer(no_args_is_help=True, help="Read and enter records of convicts.")
 notice_app = typer.Typer(no_args_is_help=True, help="What offenders notify after release.")
 node_app = typer.Typer(no_args_is_help=True, help="The nodes of the federation.")
+policy_app = typer.Typer(no_args_is_help=True, help="What the public is told of a hit.")
 outbox_app = typer.Typer(no_args_is_help=True, help="Writes that wait for the line to the hub.")
 mirror_app = typer.Typer(no_args_is_help=True, help="A local, encrypted copy of the register, which needs no line.")
 app.add_typer(offender_app, name="offender")
 app.add_typer(notice_app, name="notice")
 app.add_typer(node_app, name="node")
+app.add_typer(policy_app, name="policy")
 app.add_typer(outbox_app, name="outbox")
 mirror_app = typer.Typer(
     no_args_is_help=True, help="A local, encrypted copy of the register, for when there is no line."
@@ -122,6 +127,28 @@ class RoleName(StrEnum):
     courts = "courts"
     vetting_agency = "vetting-agency"
     public_gateway = "public-gateway"
+
+
+class ModeName(StrEnum):
+    """What a hit tells."""
+
+    off = "off"
+    hit_only = "hit-only"
+    hit_with_name = "hit-with-name"
+
+
+class PublicRoleName(StrEnum):
+    """A role that is told what the disclosure policy says."""
+
+    vetting_agency = "vetting-agency"
+    public_gateway = "public-gateway"
+
+
+class ChannelName(StrEnum):
+    """How a check comes to the hub."""
+
+    single = "single"
+    batch = "batch"
 
 
 OfficerOption = Annotated[
@@ -257,7 +284,16 @@ def options(
 @app.command()
 def check(
     context: typer.Context,
-    cnic: Annotated[str, typer.Argument(help="The number in any digits, dashes and spaces; - reads stdin.")],
+    cnic: Annotated[
+        str | None, typer.Argument(help="The number in any digits, dashes and spaces; - reads stdin.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Instead: a CSV file of many, with a header.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="With --file: CSV to write; what is in it is not asked again.")
+    ] = None,
+    column: Annotated[str, typer.Option(metavar="NAME", help="With --file: the column of the numbers.")] = "cnic",
     officer: OfficerOption = None,
     purpose: PurposeOption = PurposeName.vetting,
     fir: FirOption = "",
@@ -272,18 +308,45 @@ def check(
     a computer see commands, and histories keep them: with - the number comes
     from standard input instead.
 
+    With --file each row gets a line in --out: row (from 1, without the
+    header), outcome, number (masked), person (as far as disclosed),
+    as_of_time and roster (a digest of the file). After a cut, or when the
+    hub could not answer, the same command goes on where it was. Ends with
+    12, 5 or 3 if it did not get to the end; or else with 10 if there is a
+    hit, 11 if a row holds no CNIC, 0 if neither.
+
     Examples:
 
       nsor check 35202-0000000-1
       nsor check - --purpose investigation --fir 123/2026 < number.txt
+      nsor check --file roster.csv --out result.csv
     """
     session = Session.of(context)
-    text = sys.stdin.read(2000) if cnic == "-" else cnic
     who = officer_context(officer, purpose, fir)
+    if file is not None and out is not None and cnic is None:
+        raise typer.Exit(CHECK_EXIT_CODES[check_file(session, Roster(file, column), out, who, at_least_revision)])
+    if cnic is None or file is not None or out is not None:
+        raise typer.BadParameter("give one number, or --file with --out")
+    text = sys.stdin.read(2000) if cnic == "-" else cnic
     with session.client() as client:
         response = client.check_cnic(text, officer=who, at_least_revision=at_least_revision)
     session.show(response, render.check)
     raise typer.Exit(CHECK_EXIT_CODES.get(response.outcome, CHECK_EXIT_CODES[Outcome.OUTCOME_CANNOT_ANSWER]))
+
+
+def check_file(
+    session: Session, roster: Roster, out: Path, officer: OfficerContext, revision: str
+) -> Outcome.ValueType:
+    """Checks what has no result yet, and gives the gravest outcome of the whole roster."""
+    with session.client() as client, closing(checking.Results(out, roster)) as results:
+        printed = sys.stdout if session.json else None
+        try:
+            return checking.check(client, roster, results, officer, revision, session.err, printed)
+        except (Unavailable, DeadlineExceeded, ResourceExhausted, KeyboardInterrupt):
+            session.note("The check was cut. The same command goes on where it was.")
+            raise
+        finally:
+            print(results.summary(), file=sys.stderr if session.json else sys.stdout)
 
 
 @offender_app.command()
@@ -479,6 +542,54 @@ def revoke(context: typer.Context, id: NodeId, reason: StateReason, request_id: 
     session = Session.of(context)
     with session.client() as client:
         session.show(client.revoke_node(f"nodes/{id}", reason, request_id=request_id), render.node)
+
+
+@policy_app.command("show")
+def show_policy(context: typer.Context) -> None:
+    """Show what the public is told of a hit. For NPB."""
+    session = Session.of(context)
+    with session.client() as client:
+        session.show(client.get_disclosure_policy(), render.policy)
+
+
+@policy_app.command("set")
+def set_policy(
+    context: typer.Context,
+    mode: Annotated[ModeName | None, typer.Option(help="What a hit tells.")] = None,
+    role: Annotated[PublicRoleName | None, typer.Option(help="Whom; all of the public by default.")] = None,
+    channel: Annotated[
+        ChannelName | None, typer.Option(help="Who asks so: for one person, or with a roster; both by default.")
+    ] = None,
+    under_appeal: Annotated[
+        bool | None, typer.Option("--under-appeal/--no-under-appeal", help="Whether one under appeal alone is a hit.")
+    ] = None,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.oversight,
+) -> None:
+    """Change what the public is told of a hit, everywhere within a second. For NPB.
+
+    With off nothing is told, whoever is asked about, as when there is no
+    hub; police and others who enforce the law are not affected.
+
+    Examples:
+
+      nsor policy set --mode off
+      nsor policy set --mode hit-only --role public-gateway
+    """
+    session = Session.of(context)
+    with session.client() as client:
+        policy = client.get_disclosure_policy()
+        rules = {(rule.role, rule.channel): rule.mode for rule in policy.rules}
+        if mode is not None:
+            for whom in [role] if role else PublicRoleName:
+                for how in [channel] if channel else ChannelName:
+                    key = (Role.Value(f"ROLE_{whom.name.upper()}"), Channel.Value(f"CHANNEL_{how.name.upper()}"))
+                    rules[key] = DisclosureMode.Value(f"DISCLOSURE_MODE_{mode.name.upper()}")
+        del policy.rules[:]
+        policy.rules.extend(DisclosureRule(role=r, channel=c, mode=m) for (r, c), m in rules.items())
+        if under_appeal is not None:
+            policy.disclose_under_appeal = under_appeal
+        session.show(client.update_disclosure_policy(policy, officer_context(officer, purpose, "")), render.policy)
 
 
 @app.command("enrol")
@@ -900,7 +1011,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         lines, code = list(failures.describe(error)), failures.exit_code(error)
     except CredentialsError as error:
         lines, code = [f"error: {error}"], failures.USAGE
-    except (InputError, MirrorError, OutboxError, RowFileError, reconciling.NumberFileError) as error:
+    except (
+        InputError,
+        MirrorError,
+        OutboxError,
+        RosterFileError,
+        RowFileError,
+        reconciling.NumberFileError,
+    ) as error:
         lines, code = [f"error: {error}"], failures.INVALID
     except OSError as error:
         lines, code = [f"error: {error.filename}: {error.strerror}"], failures.OTHER

@@ -14,7 +14,8 @@ from nsor.federation.v1.federation_service_pb2 import (
     WatchChangesResponse,
 )
 from nsor.federation.v1.node_pb2 import Node
-from nsor.lookup.v1.lookup_service_pb2 import CheckCnicResponse, DisclosedPerson, Outcome
+from nsor.lookup.v1.disclosure_pb2 import DisclosurePolicy
+from nsor.lookup.v1.lookup_service_pb2 import CannotAnswerReason, CheckCnicResponse, DisclosedPerson, Outcome
 from nsor.monitoring.v1.notice_pb2 import Notice
 from nsor.registry.v1.offender_pb2 import (
     Conviction,
@@ -38,7 +39,15 @@ _OUTCOMES = {
     ),
     Outcome.OUTCOME_CANNOT_ANSWER: (
         "CANNOT ANSWER",
-        "The data may be out of date. Nobody was checked: ask again later.",
+        "The hub cannot answer now. Nobody was checked: ask again later.",
+    ),
+}
+_CANNOT_ANSWER = {
+    CannotAnswerReason.CANNOT_ANSWER_REASON_STALE_DATA: (
+        "The data may be out of date. Nobody was checked: ask again later."
+    ),
+    CannotAnswerReason.CANNOT_ANSWER_REASON_DISCLOSURE_OFF: (
+        "The disclosure policy of NPB does not allow this node an answer. Nobody was checked."
     ),
 }
 
@@ -79,12 +88,22 @@ def person(who: Person | DisclosedPerson) -> str:
 def check(response: CheckCnicResponse) -> str:
     """The outcome of a check, the person as far as disclosed, and for when it holds."""
     title, meaning = _OUTCOMES.get(response.outcome, _OUTCOMES[Outcome.OUTCOME_CANNOT_ANSWER])
+    meaning = _CANNOT_ANSWER.get(response.cannot_answer_reason, meaning)
     lines = [f"{title}  {response.masked_cnic}".rstrip(), meaning]
     if name := person(response.person):
         lines.insert(1, name)
     if response.HasField("as_of_time"):
         lines.append(f"As the register was known at {moment(response.as_of_time)}.")
     return "\n".join(lines)
+
+
+def policy(found: DisclosurePolicy) -> str:
+    """What the public is told, a line for each role and channel."""
+    rows = [(word(rule, "role"), word(rule, "channel"), word(rule, "mode")) for rule in found.rules]
+    lines = table([("role", "channel", "is told"), *sorted(rows)])
+    lines.append(f"A conviction under appeal {'is' if found.disclose_under_appeal else 'is not'} disclosed to them.")
+    lines.append(f"Since {moment(found.update_time)}{f', by {found.updater}' if found.updater else ''}.")
+    return "\n".join(map(clean, lines))
 
 
 def offender(record: Offender) -> str:

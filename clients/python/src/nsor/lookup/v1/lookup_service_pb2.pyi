@@ -3,11 +3,14 @@
 isort:skip_file
 Hit or no hit, for those who ask about one person."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from nsor.common.v1 import officer_pb2 as _officer_pb2
+from nsor.lookup.v1 import disclosure_pb2 as _disclosure_pb2
 from nsor.registry.v1 import offender_pb2 as _offender_pb2
 import builtins as _builtins
 import sys
@@ -35,7 +38,7 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_INVALID_CNIC: _Outcome.ValueType  # 3
     """The text does not hold exactly one 13-digit number."""
     OUTCOME_CANNOT_ANSWER: _Outcome.ValueType  # 4
-    """The hub's data may be stale. Ask again later."""
+    """The hub cannot answer now, see `cannot_answer_reason`. It says nothing about the person."""
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """Outcome of a check."""
@@ -49,8 +52,36 @@ OUTCOME_NO_RECORD: Outcome.ValueType  # 2
 OUTCOME_INVALID_CNIC: Outcome.ValueType  # 3
 """The text does not hold exactly one 13-digit number."""
 OUTCOME_CANNOT_ANSWER: Outcome.ValueType  # 4
-"""The hub's data may be stale. Ask again later."""
+"""The hub cannot answer now, see `cannot_answer_reason`. It says nothing about the person."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
+
+class _CannotAnswerReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CannotAnswerReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CannotAnswerReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CANNOT_ANSWER_REASON_UNSPECIFIED: _CannotAnswerReason.ValueType  # 0
+    """There is an answer."""
+    CANNOT_ANSWER_REASON_STALE_DATA: _CannotAnswerReason.ValueType  # 1
+    """The hub's data may be stale. Ask again later."""
+    CANNOT_ANSWER_REASON_DISCLOSURE_OFF: _CannotAnswerReason.ValueType  # 2
+    """By the disclosure policy the caller is told nothing, in this way of asking. Asking again does not help."""
+    CANNOT_ANSWER_REASON_POLICY_UNKNOWN: _CannotAnswerReason.ValueType  # 3
+    """What the disclosure policy is cannot be known for certain. Ask again later."""
+
+class CannotAnswerReason(_CannotAnswerReason, metaclass=_CannotAnswerReasonEnumTypeWrapper):
+    """Why the hub cannot answer."""
+
+CANNOT_ANSWER_REASON_UNSPECIFIED: CannotAnswerReason.ValueType  # 0
+"""There is an answer."""
+CANNOT_ANSWER_REASON_STALE_DATA: CannotAnswerReason.ValueType  # 1
+"""The hub's data may be stale. Ask again later."""
+CANNOT_ANSWER_REASON_DISCLOSURE_OFF: CannotAnswerReason.ValueType  # 2
+"""By the disclosure policy the caller is told nothing, in this way of asking. Asking again does not help."""
+CANNOT_ANSWER_REASON_POLICY_UNKNOWN: CannotAnswerReason.ValueType  # 3
+"""What the disclosure policy is cannot be known for certain. Ask again later."""
+Global___CannotAnswerReason: _TypeAlias = CannotAnswerReason  # noqa: Y015
 
 @_typing.final
 class CheckCnicRequest(_message.Message):
@@ -97,6 +128,7 @@ class CheckCnicResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     PERSON_FIELD_NUMBER: _builtins.int
     MASKED_CNIC_FIELD_NUMBER: _builtins.int
+    CANNOT_ANSWER_REASON_FIELD_NUMBER: _builtins.int
     outcome: Global___Outcome.ValueType
     """The outcome."""
     revision: _builtins.str
@@ -105,6 +137,8 @@ class CheckCnicResponse(_message.Message):
     """The number as understood, with its middle masked: "35202-*****00-1", so that a typing error can be noticed. Empty
     when there was none.
     """
+    cannot_answer_reason: Global___CannotAnswerReason.ValueType
+    """Why there is no answer, where the outcome is OUTCOME_CANNOT_ANSWER."""
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
         """The answer holds for the register as it was then: every change committed before is in it. Not set when the outcome
@@ -123,14 +157,115 @@ class CheckCnicResponse(_message.Message):
         revision: _builtins.str = ...,
         person: Global___DisclosedPerson | None = ...,
         masked_cnic: _builtins.str = ...,
+        cannot_answer_reason: Global___CannotAnswerReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "person", b"person"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "masked_cnic", b"masked_cnic", "outcome", b"outcome", "person", b"person", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "cannot_answer_reason", b"cannot_answer_reason", "masked_cnic", b"masked_cnic", "outcome", b"outcome", "person", b"person", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckCnicResponse: _TypeAlias = CheckCnicResponse  # noqa: Y015
+
+@_typing.final
+class CheckCnicsRequest(_message.Message):
+    """Request of CheckCnics."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CNICS_FIELD_NUMBER: _builtins.int
+    OFFICER_FIELD_NUMBER: _builtins.int
+    AT_LEAST_REVISION_FIELD_NUMBER: _builtins.int
+    at_least_revision: _builtins.str
+    """Every answer on the stream must be at least as new as this revision; the hub waits for it until the deadline. Read
+    in the first request of a stream only, since its data never becomes older. Empty: as it is.
+    """
+    @_builtins.property
+    def cnics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. 1 to 1,000 numbers, each as the person typed it: see `cnic` of CheckCnicRequest."""
+
+    @_builtins.property
+    def officer(self) -> _officer_pb2.OfficerContext:
+        """Who asks for these numbers, and why."""
+
+    def __init__(
+        self,
+        *,
+        cnics: _abc.Iterable[_builtins.str] | None = ...,
+        officer: _officer_pb2.OfficerContext | None = ...,
+        at_least_revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_revision", b"at_least_revision", "cnics", b"cnics", "officer", b"officer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckCnicsRequest: _TypeAlias = CheckCnicsRequest  # noqa: Y015
+
+@_typing.final
+class CheckCnicsResponse(_message.Message):
+    """Response of CheckCnics."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckCnicResponse]:
+        """A result for each number of the request, in their order."""
+
+    @_builtins.property
+    def summary(self) -> Global___CheckSummary:
+        """How many there are of each outcome."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___CheckCnicResponse] | None = ...,
+        summary: Global___CheckSummary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckCnicsResponse: _TypeAlias = CheckCnicsResponse  # noqa: Y015
+
+@_typing.final
+class CheckSummary(_message.Message):
+    """Numbers checked, by outcome."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HIT_COUNT_FIELD_NUMBER: _builtins.int
+    NO_RECORD_COUNT_FIELD_NUMBER: _builtins.int
+    INVALID_CNIC_COUNT_FIELD_NUMBER: _builtins.int
+    CANNOT_ANSWER_COUNT_FIELD_NUMBER: _builtins.int
+    hit_count: _builtins.int
+    """With OUTCOME_HIT."""
+    no_record_count: _builtins.int
+    """With OUTCOME_NO_RECORD."""
+    invalid_cnic_count: _builtins.int
+    """With OUTCOME_INVALID_CNIC."""
+    cannot_answer_count: _builtins.int
+    """With OUTCOME_CANNOT_ANSWER."""
+    def __init__(
+        self,
+        *,
+        hit_count: _builtins.int = ...,
+        no_record_count: _builtins.int = ...,
+        invalid_cnic_count: _builtins.int = ...,
+        cannot_answer_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cannot_answer_count", b"cannot_answer_count", "hit_count", b"hit_count", "invalid_cnic_count", b"invalid_cnic_count", "no_record_count", b"no_record_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckSummary: _TypeAlias = CheckSummary  # noqa: Y015
 
 @_typing.final
 class DisclosedPerson(_message.Message):
@@ -173,3 +308,102 @@ class DisclosedPerson(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DisclosedPerson: _TypeAlias = DisclosedPerson  # noqa: Y015
+
+@_typing.final
+class GetDisclosurePolicyRequest(_message.Message):
+    """Request of GetDisclosurePolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDisclosurePolicyRequest: _TypeAlias = GetDisclosurePolicyRequest  # noqa: Y015
+
+@_typing.final
+class GetDisclosurePolicyResponse(_message.Message):
+    """Response of GetDisclosurePolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policy(self) -> _disclosure_pb2.DisclosurePolicy:
+        """The policy."""
+
+    def __init__(
+        self,
+        *,
+        policy: _disclosure_pb2.DisclosurePolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDisclosurePolicyResponse: _TypeAlias = GetDisclosurePolicyResponse  # noqa: Y015
+
+@_typing.final
+class UpdateDisclosurePolicyRequest(_message.Message):
+    """Request of UpdateDisclosurePolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    OFFICER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Required. A UUID made by the caller for this one intent (AIP-155)."""
+    @_builtins.property
+    def policy(self) -> _disclosure_pb2.DisclosurePolicy:
+        """Required. The new policy, with the `etag` that was read; fields that are output only are not read."""
+
+    @_builtins.property
+    def officer(self) -> _officer_pb2.OfficerContext:
+        """Required. Who decides it."""
+
+    def __init__(
+        self,
+        *,
+        policy: _disclosure_pb2.DisclosurePolicy | None = ...,
+        officer: _officer_pb2.OfficerContext | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer", "policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer", "policy", b"policy", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateDisclosurePolicyRequest: _TypeAlias = UpdateDisclosurePolicyRequest  # noqa: Y015
+
+@_typing.final
+class UpdateDisclosurePolicyResponse(_message.Message):
+    """Response of UpdateDisclosurePolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policy(self) -> _disclosure_pb2.DisclosurePolicy:
+        """The policy as it is now."""
+
+    def __init__(
+        self,
+        *,
+        policy: _disclosure_pb2.DisclosurePolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateDisclosurePolicyResponse: _TypeAlias = UpdateDisclosurePolicyResponse  # noqa: Y015

@@ -40,6 +40,21 @@ class LookupServiceStub:
                 request_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicRequest.SerializeToString,
                 response_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicResponse.FromString,
                 _registered_method=True)
+        self.CheckCnics = channel.stream_stream(
+                '/nsor.lookup.v1.LookupService/CheckCnics',
+                request_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicsRequest.SerializeToString,
+                response_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicsResponse.FromString,
+                _registered_method=True)
+        self.GetDisclosurePolicy = channel.unary_unary(
+                '/nsor.lookup.v1.LookupService/GetDisclosurePolicy',
+                request_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetDisclosurePolicyRequest.SerializeToString,
+                response_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetDisclosurePolicyResponse.FromString,
+                _registered_method=True)
+        self.UpdateDisclosurePolicy = channel.unary_unary(
+                '/nsor.lookup.v1.LookupService/UpdateDisclosurePolicy',
+                request_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyRequest.SerializeToString,
+                response_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyResponse.FromString,
+                _registered_method=True)
 
 
 class LookupServiceServicer:
@@ -57,6 +72,35 @@ class LookupServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckCnics(self, request_iterator, context):
+        """Checks many CNICs, as of a roster. Each request gets one response, in order, with a result for each of its numbers, in
+        their order. A result is what CheckCnic would answer, and each leaves its own audit entry: those of a request are
+        durable, all together, before its response leaves. Nothing is written but those, so a stream that was cut is begun
+        again with the numbers that have no result yet.
+
+        Errors: those of CheckCnic; they end the stream.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDisclosurePolicy(self, request, context):
+        """Reads the disclosure policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateDisclosurePolicy(self, request, context):
+        """Replaces the disclosure policy as a whole. Within a second every answer follows it; where a part of the hub cannot know
+        the policy, it answers OUTCOME_CANNOT_ANSWER.
+
+        Errors: INVALID_FIELD, ETAG_MISMATCH, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LookupServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -64,6 +108,21 @@ def add_LookupServiceServicer_to_server(servicer, server):
                     servicer.CheckCnic,
                     request_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicRequest.FromString,
                     response_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicResponse.SerializeToString,
+            ),
+            'CheckCnics': grpc.stream_stream_rpc_method_handler(
+                    servicer.CheckCnics,
+                    request_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicsRequest.FromString,
+                    response_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicsResponse.SerializeToString,
+            ),
+            'GetDisclosurePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDisclosurePolicy,
+                    request_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetDisclosurePolicyRequest.FromString,
+                    response_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetDisclosurePolicyResponse.SerializeToString,
+            ),
+            'UpdateDisclosurePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateDisclosurePolicy,
+                    request_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyRequest.FromString,
+                    response_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -94,6 +153,87 @@ class LookupService:
             '/nsor.lookup.v1.LookupService/CheckCnic',
             nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicRequest.SerializeToString,
             nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckCnics(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/nsor.lookup.v1.LookupService/CheckCnics',
+            nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicsRequest.SerializeToString,
+            nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDisclosurePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.lookup.v1.LookupService/GetDisclosurePolicy',
+            nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetDisclosurePolicyRequest.SerializeToString,
+            nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetDisclosurePolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateDisclosurePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.lookup.v1.LookupService/UpdateDisclosurePolicy',
+            nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyRequest.SerializeToString,
+            nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,

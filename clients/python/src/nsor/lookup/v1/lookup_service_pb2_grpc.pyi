@@ -40,6 +40,22 @@ class LookupServiceStub:
     Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, DATABASE_UNAVAILABLE (the
     answer could not be accounted for).
     """
+    CheckCnics: _grpc.StreamStreamMultiCallable[_lookup_service_pb2.CheckCnicsRequest, _lookup_service_pb2.CheckCnicsResponse]
+    """Checks many CNICs, as of a roster. Each request gets one response, in order, with a result for each of its numbers, in
+    their order. A result is what CheckCnic would answer, and each leaves its own audit entry: those of a request are
+    durable, all together, before its response leaves. Nothing is written but those, so a stream that was cut is begun
+    again with the numbers that have no result yet.
+
+    Errors: those of CheckCnic; they end the stream.
+    """
+    GetDisclosurePolicy: _grpc.UnaryUnaryMultiCallable[_lookup_service_pb2.GetDisclosurePolicyRequest, _lookup_service_pb2.GetDisclosurePolicyResponse]
+    """Reads the disclosure policy."""
+    UpdateDisclosurePolicy: _grpc.UnaryUnaryMultiCallable[_lookup_service_pb2.UpdateDisclosurePolicyRequest, _lookup_service_pb2.UpdateDisclosurePolicyResponse]
+    """Replaces the disclosure policy as a whole. Within a second every answer follows it; where a part of the hub cannot know
+    the policy, it answers OUTCOME_CANNOT_ANSWER.
+
+    Errors: INVALID_FIELD, ETAG_MISMATCH, REQUEST_ID_REUSED.
+    """
 
 @_typing.type_check_only
 class LookupServiceAsyncStub(LookupServiceStub):
@@ -52,6 +68,22 @@ class LookupServiceAsyncStub(LookupServiceStub):
 
     Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, DATABASE_UNAVAILABLE (the
     answer could not be accounted for).
+    """
+    CheckCnics: _aio.StreamStreamMultiCallable[_lookup_service_pb2.CheckCnicsRequest, _lookup_service_pb2.CheckCnicsResponse]  # type: ignore[assignment]
+    """Checks many CNICs, as of a roster. Each request gets one response, in order, with a result for each of its numbers, in
+    their order. A result is what CheckCnic would answer, and each leaves its own audit entry: those of a request are
+    durable, all together, before its response leaves. Nothing is written but those, so a stream that was cut is begun
+    again with the numbers that have no result yet.
+
+    Errors: those of CheckCnic; they end the stream.
+    """
+    GetDisclosurePolicy: _aio.UnaryUnaryMultiCallable[_lookup_service_pb2.GetDisclosurePolicyRequest, _lookup_service_pb2.GetDisclosurePolicyResponse]  # type: ignore[assignment]
+    """Reads the disclosure policy."""
+    UpdateDisclosurePolicy: _aio.UnaryUnaryMultiCallable[_lookup_service_pb2.UpdateDisclosurePolicyRequest, _lookup_service_pb2.UpdateDisclosurePolicyResponse]  # type: ignore[assignment]
+    """Replaces the disclosure policy as a whole. Within a second every answer follows it; where a part of the hub cannot know
+    the policy, it answers OUTCOME_CANNOT_ANSWER.
+
+    Errors: INVALID_FIELD, ETAG_MISMATCH, REQUEST_ID_REUSED.
     """
 
 class LookupServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -68,6 +100,40 @@ class LookupServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, DATABASE_UNAVAILABLE (the
         answer could not be accounted for).
+        """
+
+    @_abc_1.abstractmethod
+    def CheckCnics(
+        self,
+        request_iterator: _MaybeAsyncIterator[_lookup_service_pb2.CheckCnicsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_lookup_service_pb2.CheckCnicsResponse], _abc.AsyncIterator[_lookup_service_pb2.CheckCnicsResponse]]:
+        """Checks many CNICs, as of a roster. Each request gets one response, in order, with a result for each of its numbers, in
+        their order. A result is what CheckCnic would answer, and each leaves its own audit entry: those of a request are
+        durable, all together, before its response leaves. Nothing is written but those, so a stream that was cut is begun
+        again with the numbers that have no result yet.
+
+        Errors: those of CheckCnic; they end the stream.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDisclosurePolicy(
+        self,
+        request: _lookup_service_pb2.GetDisclosurePolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lookup_service_pb2.GetDisclosurePolicyResponse, _abc.Awaitable[_lookup_service_pb2.GetDisclosurePolicyResponse]]:
+        """Reads the disclosure policy."""
+
+    @_abc_1.abstractmethod
+    def UpdateDisclosurePolicy(
+        self,
+        request: _lookup_service_pb2.UpdateDisclosurePolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lookup_service_pb2.UpdateDisclosurePolicyResponse, _abc.Awaitable[_lookup_service_pb2.UpdateDisclosurePolicyResponse]]:
+        """Replaces the disclosure policy as a whole. Within a second every answer follows it; where a part of the hub cannot know
+        the policy, it answers OUTCOME_CANNOT_ANSWER.
+
+        Errors: INVALID_FIELD, ETAG_MISMATCH, REQUEST_ID_REUSED.
         """
 
 def add_LookupServiceServicer_to_server(servicer: LookupServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,135 @@
+"""`nsor check --file`: checks a roster, keeps what became of each row, and goes on where a run was cut."""
+
+import csv
+import os
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import closing
+from io import StringIO
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from nsor.common.v1.officer_pb2 import OfficerContext
+from nsor.lookup.v1.lookup_service_pb2 import CheckCnicResponse, Outcome
+from nsor_client import Client
+from nsor_client.cli import render
+from nsor_client.protojson import to_json
+from nsor_client.roster import Roster, RosterFileError
+
+COLUMNS = ("row", "outcome", "number", "person", "as_of_time", "roster")
+"""Of the result file. The number is masked; `roster` is the roster's digest: no other goes on with it."""
+
+_HEADER = (",".join(COLUMNS) + "\n").encode()
+
+
+# Outcomes that are results, the gravest first.
+_FINAL = {
+    Outcome.OUTCOME_HIT: "HIT",
+    Outcome.OUTCOME_INVALID_CNIC: "INVALID_CNIC",
+    Outcome.OUTCOME_NO_RECORD: "NO_RECORD",
+}
+
+
+class Results:
+    """The file of results, continued if it is there: a line for each row, in order, written as it comes.
+
+    Attributes:
+        last_row: number of the last row that has its result; 0 before the first.
+        counts: rows by outcome, such as "HIT".
+
+    Raises:
+        RosterFileError: the file is none of results, or that of another roster.
+        OSError: it cannot be read or written.
+    """
+
+    def __init__(self, path: Path, roster: Roster) -> None:
+        self._roster = roster
+        self.last_row = 0
+        self.counts: Counter[str] = Counter()
+        # For its owner only: a hit can name a person.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._file = open(descriptor, "r+", encoding="utf-8", newline="", buffering=1)  # noqa: SIM115, PTH123
+        try:
+            self._continue(path)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _continue(self, path: Path) -> None:
+        """Takes in what an earlier run has written, but for a last line that it did not finish."""
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if not (content.startswith(_HEADER) or _HEADER.startswith(content)):
+            raise RosterFileError(f"{path} is something else: give a file that does not exist yet")
+        for row in csv.DictReader(StringIO(whole.decode(), newline="")):
+            if row["roster"] != self._roster.digest:
+                raise RosterFileError(f"{path} has the results of another roster: give another file")
+            self.last_row = int(row["row"])
+            self.counts[row["outcome"]] += 1
+        self._file.truncate(len(whole))
+        self._file.seek(0, os.SEEK_END)
+        if not whole:
+            self._file.write(_HEADER.decode())
+
+    def add(self, row: int, result: CheckCnicResponse) -> None:
+        """Writes the result of a row."""
+        outcome = Outcome.Name(result.outcome).removeprefix("OUTCOME_")
+        as_of = result.as_of_time.ToJsonString() if result.HasField("as_of_time") else ""
+        cells = (row, outcome, result.masked_cnic, render.person(result.person), as_of, self._roster.digest)
+        csv.writer(self._file, lineterminator="\n").writerow(cells)
+        self.last_row = row
+        self.counts[outcome] += 1
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def summary(self) -> str:
+        """How many rows there are of each outcome."""
+        parts = [f"{count} {outcome.lower().replace('_', ' ')}" for outcome, count in sorted(self.counts.items())]
+        return f"{self.counts.total()} rows: {', '.join(parts) or 'none'}"
+
+
+def check(
+    client: Client,
+    roster: Roster,
+    results: Results,
+    officer: OfficerContext,
+    revision: str,
+    console: Console,
+    out: TextIO | None,
+) -> Outcome.ValueType:
+    """Checks the rows that have no result yet. Stops where the hub cannot answer: that is no result.
+
+    Args:
+        out: where to print each answer as JSON, or None.
+
+    Returns the gravest outcome of the whole file: cannot answer, hit, not a CNIC, no record.
+    """
+    asked = deque[int]()
+    first = results.last_row + 1
+
+    def texts() -> Iterator[str]:
+        for row, text in roster:
+            if row >= first:
+                asked.append(row)
+                yield text
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("rows", total=roster.at_most, completed=results.last_row)
+        with closing(client.check_many(texts(), officer=officer, at_least_revision=revision)) as answers:
+            for answer in answers:
+                if out:
+                    out.write(to_json(answer) + "\n")
+                if answer.outcome not in _FINAL:
+                    return Outcome.OUTCOME_CANNOT_ANSWER
+                results.add(asked.popleft(), answer)
+                progress.update(task, completed=results.last_row)
+    return next(
+        (outcome for outcome, name in _FINAL.items() if results.counts[name]),
+        Outcome.OUTCOME_NO_RECORD,
+    )
