@@ -33,7 +33,8 @@ from nsor.registry.v1.registry_service_pb2 import (
     ImportOffendersResponse,
 )
 from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
-from nsor_client import Credentials
+from nsor_client import Client, Credentials
+from nsor_client.mirror import KEY_BYTES, Mirror
 
 R = TypeVar("R")
 
@@ -223,6 +224,16 @@ async def snapshot(site: Site) -> tuple[int, float, float]:
             assert count == response.end.offender_count
     elapsed = time.monotonic() - began
     await _close([line])
+    return count, elapsed, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+async def build_mirror(site: Site, file: Path) -> tuple[int, float, float]:
+    """Builds a mirror: records and notices, seconds, and this process's peak memory in MB."""
+    credentials = Credentials.from_dir(site.nodes / "nadra")
+    began = time.monotonic()
+    with Client(site.target, credentials) as client, Mirror(file, bytes(KEY_BYTES)) as mirror:
+        count = sum(step.changes for step in mirror.build(client))
+    elapsed = time.monotonic() - began
     return count, elapsed, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -44,7 +44,7 @@ class Size:
         deliveries: events times watchers, about, for each figure of live events.
         history: the same from the beginning of the feed, where opening the streams must not count.
         lag_seconds: of writing at a steady rate.
-        records: in the snapshot.
+        records: in the snapshot and the mirror.
     """
 
     rounds: int
@@ -139,6 +139,17 @@ class Measurement:
         self._note("worker_memory_mb", max(before for before, _ in peaks))
         self._note("snapshot_client_peak_mb", client_peak)
 
+    def mirror(self, folder: Path) -> None:
+        """A node's mirror, built of the same records: the snapshot, and sealing and storing it, which run in turns."""
+        file = folder / "mirror.db"
+        with Crew(_site(self._hub), 1) as one:
+            [(count, elapsed, peak)] = one.work(crew.build_mirror, (file,))
+        self._note("mirror_build_records", count)
+        self._note("mirror_build_s", elapsed)
+        self._note("mirror_build_records_per_s", count / elapsed)
+        self._note("mirror_client_peak_mb", peak)
+        self._note("mirror_file_mb", file.stat().st_size / 2**20)
+
     @property
     def writes_per_s(self) -> float:
         """As measured by `writes`."""
@@ -201,6 +212,7 @@ def measure(size: Size) -> dict[str, float | str]:
             for watchers in _WATCHERS:
                 run.events(watchers)
             run.snapshot()
+            run.mirror(Path(folder))
         return run.figures
 
 

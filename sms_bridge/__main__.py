@@ -121,7 +121,7 @@ def run(
     async def serve() -> None:
         stop = _stop_on_signals()
         try:
-            client = AsyncClient(target, credentials)
+            client = AsyncClient(target, credentials, renew=True)
         except ValueError as error:
             _fail(str(error))
         async with client, Journal.open(journal, limit=journal_limit) as opened, asyncio.TaskGroup() as group:

@@ -9,7 +9,14 @@ import unasync
 
 PACKAGE = Path(__file__).parents[1] / "clients/python/src/nsor_client"
 HEADER = "# Generated from _async/{} by tools/gen_sync.py. Do not edit.\n"
-NAMES = {"AsyncClient": "Client", "asyncio": "threading", "aclosing": "closing", "async_pause": "pause"}
+NAMES = {
+    "AsyncClient": "Client",
+    "AsyncBackground": "Background",
+    "asyncio": "threading",
+    "aclosing": "closing",
+    "async_pause": "pause",
+    "async_ready": "ready",
+}
 
 
 def generate(out: Path) -> None:

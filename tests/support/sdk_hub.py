@@ -1,6 +1,6 @@
 """A scripted hub for tests of the SDK: a gRPC server over mutual TLS, whose answers the test gives."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from nsor.federation.v1.federation_service_pb2 import GetSnapshotResponse, SnapshotEnd
+from nsor.monitoring.v1.notice_pb2 import Notice
 from nsor.registry.v1.offender_pb2 import Offender
 from nsor_client import Credentials
 from nsor_client.channel import SERVICES
@@ -66,6 +67,14 @@ class CertificateAuthority:
         """Credentials of a node that trusts this CA."""
         uri = x509.UniformResourceIdentifier(f"spiffe://nsor.test/node/{node}")
         return Credentials(*self.issue(uri, ends_in=ends_in), self.pem)
+
+    def renewed(self, credentials: Credentials, *, ends_in: timedelta = timedelta(hours=1)) -> bytes:
+        """A further certificate in PEM for the same node and key."""
+        key = serialization.load_pem_private_key(credentials.key_pem, None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        uri = x509.UniformResourceIdentifier(f"spiffe://nsor.test/node/{credentials.node}")
+        names = x509.SubjectAlternativeName([uri])
+        return self._signed(self._builder(x509.Name([]), key, ends_in).add_extension(names, critical=True))
 
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, ends_in: timedelta
@@ -181,15 +190,23 @@ def refuse(
     raise AssertionError("abort_with_status always raises")
 
 
-def snapshot_of(count: int) -> list[GetSnapshotResponse]:
-    """A whole snapshot of this many records, each in a response of its own."""
-    offenders = [Offender(name=f"offenders/{n}", etag=str(n)) for n in range(count)]
-    checksum = sha256("".join(f"{o.name} {o.etag}\n" for o in offenders).encode()).digest()
-    end = SnapshotEnd(offender_count=count, checksum=checksum)
+def whole_snapshot(
+    offenders: Sequence[Offender], notices: Sequence[Notice] = (), revision: str = "e.7"
+) -> list[GetSnapshotResponse]:
+    """A whole snapshot, each record and notice in a response of its own."""
+    lines = [f"{o.name} {o.etag}\n" for o in offenders] + [f"{n.name}\n" for n in notices]
+    checksum = sha256("".join(lines).encode()).digest()
+    end = SnapshotEnd(offender_count=len(offenders), notice_count=len(notices), checksum=checksum)
     return [
-        *(GetSnapshotResponse(revision="e.7", offenders=[offender]) for offender in offenders),
-        GetSnapshotResponse(revision="e.7", end=end),
+        *(GetSnapshotResponse(revision=revision, offenders=[offender]) for offender in offenders),
+        *(GetSnapshotResponse(revision=revision, notices=[notice]) for notice in notices),
+        GetSnapshotResponse(revision=revision, end=end),
     ]
+
+
+def snapshot_of(count: int) -> list[GetSnapshotResponse]:
+    """A whole snapshot of this many records."""
+    return whole_snapshot([Offender(name=f"offenders/{n}", etag=str(n)) for n in range(count)])
 
 
 async def settled(value: Any) -> Any:

@@ -15,7 +15,7 @@ import pytest
 from nsor.common.v1.officer_pb2 import PURPOSE_VETTING, OfficerContext
 from nsor.federation.v1.federation_service_pb2 import ListNodesResponse
 from nsor.federation.v1.node_pb2 import Node
-from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_HIT, CheckCnicResponse
+from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_CANNOT_ANSWER, OUTCOME_HIT, CheckCnicResponse
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesResponse, RecordNoticeResponse
 from nsor.monitoring.v1.notice_pb2 import Notice
 from nsor.registry.v1.offender_pb2 import Offender
@@ -28,7 +28,16 @@ from nsor.registry.v1.registry_service_pb2 import (
 )
 from nsor_client import Client, DeadlineExceeded, Unavailable
 from nsor_client.channel import SERVICES, Endpoint, may_be_retried, service_config
-from tests.support.sdk_hub import CertificateAuthority, ScriptedHub, gathered, refuse, serving, settled, step
+from tests.support.sdk_hub import (
+    CertificateAuthority,
+    ScriptedHub,
+    gathered,
+    refuse,
+    serving,
+    settled,
+    snapshot_of,
+    step,
+)
 
 pytest_plugins = ["tests.support.sdk_fixtures"]
 
@@ -217,12 +226,14 @@ async def test_the_examples_of_the_readme_run(
     readme = Path(__file__).parents[2] / "clients/python/README.md"
     examples = re.findall(r"^```python\n(.*?)^```", readme.read_text(), re.DOTALL | re.MULTILINE)
     sdk_hub.answer("CreateOffender", CreateOffenderResponse())
+    sdk_hub.on["GetSnapshot"] = lambda *_: iter(snapshot_of(1))
     known = {"request": CreateOffenderRequest(offender=Offender(district="Lahore"))}
     for example in examples:
         code = example.replace("127.0.0.1:7443", sdk_hub.target).replace("nodes/punjab-police", str(tmp_path))
         if (running := eval(compile(code, "README.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), known)) is not None:
             await running
-    first, second = capsys.readouterr().out.splitlines()
+    first, second, third = capsys.readouterr().out.splitlines()
     assert first.startswith("True 1970")
     assert second == "1 0 None"
+    assert third.startswith(f"{OUTCOME_CANNOT_ANSWER} "), "a copy of 1970"
     assert sdk_hub.requests["UpdateOffender"][0].offender.district == "Multan"

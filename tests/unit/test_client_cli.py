@@ -559,6 +559,10 @@ def test_every_command_has_a_help_of_its_own(nsor: Nsor) -> None:
         ["outbox", "send"],
         ["outbox", "list"],
         ["outbox", "drop"],
+        ["mirror", "build"],
+        ["mirror", "follow"],
+        ["mirror", "check"],
+        ["mirror", "status"],
     ):
         code, out, _ = nsor(*command, "--help")
         assert code == 0

@@ -34,6 +34,7 @@ class Credentials:
         key_pem: its private key, not encrypted.
         ca_pem: the certificate of the CA (or CAs, while one replaces another) that signs the hub's
             certificate.
+        directory: the folder that they were read from; None where they came otherwise.
 
     Raises:
         CredentialsError: one of them is no PEM, or the key is not that of the certificate. Whether the
@@ -43,6 +44,7 @@ class Credentials:
     cert_pem: bytes = field(repr=False)
     key_pem: bytes = field(repr=False)
     ca_pem: bytes = field(repr=False)
+    directory: Path | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         try:
@@ -67,7 +69,7 @@ class Credentials:
             cert, key, ca = (Path(directory, name).read_bytes() for name in ("cert.pem", "key.pem", "ca.pem"))
         except OSError as error:
             raise CredentialsError(f"cannot read {error.filename}: {error.strerror}") from error
-        return cls(cert, key, ca)
+        return cls(cert, key, ca, Path(directory))
 
     def write(self, directory: str | Path) -> None:
         """Writes the files that `from_dir` reads, each at once or not at all, for the eyes of their owner only.
@@ -98,6 +100,11 @@ class Credentials:
             return ""
         paths = [urlsplit(uri).path for uri in names.get_values_for_type(x509.UniformResourceIdentifier)]
         return next((path.removeprefix("/node/") for path in paths if path.startswith("/node/")), "")
+
+    @property
+    def begin_time(self) -> datetime:
+        """When the certificate begins."""
+        return self._certificate.not_valid_before_utc
 
     @property
     def expire_time(self) -> datetime:

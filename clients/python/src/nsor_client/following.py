@@ -66,8 +66,9 @@ class Backoff:
     The random part keeps the stations of a country from knocking at the same moment when their hub is back.
     """
 
-    def __init__(self, rng: random.Random | None = None) -> None:
+    def __init__(self, rng: random.Random | None = None, longest: float = LONGEST_WAIT) -> None:
         self._rng = rng or random.Random()
+        self._longest = longest
         self._limit = FIRST_WAIT
 
     def reset(self) -> None:
@@ -77,7 +78,7 @@ class Backoff:
     def next(self, asked: float | None) -> float:
         """Seconds to wait now; at least what the hub asked for, within reason."""
         wait = self._limit * self._rng.uniform(0.5, 1)
-        self._limit = min(2 * self._limit, LONGEST_WAIT)
+        self._limit = min(2 * self._limit, self._longest)
         return max(wait, min(asked or 0.0, LONGEST_ASKED_WAIT))
 
 

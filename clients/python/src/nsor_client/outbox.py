@@ -5,7 +5,7 @@ It is sync only: SQLite is, and a queue that a disk orders has nothing to do at 
 
 import sqlite3
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from nsor.registry.v1.registry_service_pb2 import (
     UpdateOffenderRequest,
     UpdateOffenderResponse,
 )
+from nsor_client import sqlite_file
 from nsor_client._sync.client import Client
 from nsor_client.channel import MAX_REQUEST_BYTES
 from nsor_client.errors import NsorError
@@ -139,15 +140,9 @@ class Outbox:
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
-        # Before SQLite does, whose mode would be that of the umask; its further files take over this one's.
-        self._path.touch(mode=0o600)
-        self._path.chmod(0o600)
         with _typed_errors():
-            self._db = sqlite3.connect(self._path, timeout=10, isolation_level=None)
+            self._db = sqlite_file.connect(self._path)
             try:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = FULL")  # a commit is on the disk, also after a power cut
-                self._db.execute("PRAGMA secure_delete = ON")
                 self._db.execute(_SCHEMA)
                 self._db.execute("CREATE TABLE IF NOT EXISTS owner (node TEXT NOT NULL) STRICT")
             except sqlite3.Error:
@@ -268,15 +263,7 @@ class Outbox:
     @contextmanager
     def _alone(self) -> Generator[None]:
         """Holds the right to send: a lock that ends with the process, on a file beside the outbox."""
-        path = self._path.with_name(self._path.name + ".sending")
-        path.touch(mode=0o600)
-        with _typed_errors():
-            lock = sqlite3.connect(path, timeout=0, isolation_level=None)
-        with closing(lock):
-            try:
-                lock.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:
-                raise OutboxError("another process is sending from this outbox") from error
+        with _typed_errors(), sqlite_file.alone(self._path.with_name(self._path.name + ".sending")):
             yield
 
 
@@ -294,5 +281,7 @@ def _is_refusal(error: NsorError) -> bool:
 def _typed_errors() -> Generator[None]:
     try:
         yield
+    except sqlite_file.FileBusy as error:
+        raise OutboxError("another process is sending from this outbox") from error
     except sqlite3.Error as error:
         raise OutboxError(f"the outbox cannot be used: {error}") from error

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing
+from dataclasses import replace
 from typing import Self, TypeVar
 from uuid import uuid4
 
@@ -67,10 +68,11 @@ from nsor.registry.v1.registry_service_pb2 import (
 from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from nsor_client.calls import Outgoing, ended_early, outgoing_call
 from nsor_client.channel import Endpoint
-from nsor_client.credentials import Credentials
+from nsor_client.credentials import Credentials, CredentialsError
 from nsor_client.errors import InternalError, NsorError, Unavailable
 from nsor_client.following import Backoff, LineState, OnState, async_pause, may_pass
 from nsor_client.reconciling import Comparison, Reconciliation
+from nsor_client.renewal import LONGEST_WAIT, AsyncBackground, Schedule, async_ready, log
 from nsor_client.roster import questions
 from nsor_client.snapshot import SnapshotCheck
 
@@ -97,9 +99,13 @@ class AsyncClient:
         server_name: a name in the hub's certificate, where it differs from the host of the target.
         tracer_provider: of OpenTelemetry; without it the application's own, which does nothing unless it is
             set up.
+        renew: keeps the certificate from ending, for programs that run long: it is renewed at half of its life and
+            kept in the folder of the credentials, and what another process puts there is taken. Calls then go over a
+            new line, open ones end on the old one, and a watch goes on. What fails is tried again, and logged as a
+            warning of "nsor_client".
 
     Raises:
-        ValueError: the target is not `HOST:PORT`.
+        ValueError: the target is not `HOST:PORT`, or credentials to renew are not of a folder.
     """
 
     def __init__(
@@ -110,19 +116,17 @@ class AsyncClient:
         timeout: float = 10.0,
         server_name: str | None = None,
         tracer_provider: TracerProvider | None = None,
+        renew: bool = False,
     ) -> None:
-        self._credentials = credentials
+        if renew and credentials.directory is None:
+            raise ValueError("only credentials of a folder can be renewed: Credentials.from_dir")
         self._endpoint = Endpoint(target, credentials, server_name)
         self._timeout = timeout
         self._closed = asyncio.Event()
         self._tracer = get_tracer("nsor_client", tracer_provider=tracer_provider)
-        self._channel = grpc.aio.secure_channel(
-            target, credentials.channel_credentials(), options=self._endpoint.channel_options()
-        )
-        self._lookup = LookupServiceStub(self._channel)
-        self._registry = RegistryServiceStub(self._channel)
-        self._federation = FederationServiceStub(self._channel)
-        self._monitoring = MonitoringServiceStub(self._channel)
+        self._old_lines: list[tuple[Credentials, grpc.aio.Channel]] = []
+        self._take(credentials, self._open(credentials))
+        self._renewal = AsyncBackground(self._keep_renewed) if renew else None
 
     async def __aenter__(self) -> Self:
         return self
@@ -139,6 +143,10 @@ class AsyncClient:
         """Closes the line; calls and streams that are still open are cancelled."""
         self._closed.set()
         await self._channel.close()
+        if self._renewal is not None:
+            await self._renewal.end()
+        for _, channel in [*self._old_lines, (self._credentials, self._channel)]:
+            await channel.close()
 
     async def check_cnic(
         self,
@@ -362,8 +370,9 @@ class AsyncClient:
         """
         tell: OnState = on_state or _ignore
         backoff = Backoff()
+        connected = False
         while True:
-            connected = False
+            line = self._channel
             try:
                 async with aclosing(self._watch(after)) as responses:
                     async for response in responses:
@@ -373,10 +382,18 @@ class AsyncClient:
                             tell(LineState())
                         after = response.revision
                         yield response
-                raise Unavailable(grpc.StatusCode.UNAVAILABLE, "The hub ended the stream.")
+                        if self._channel is not line:
+                            break
+                    else:
+                        raise Unavailable(grpc.StatusCode.UNAVAILABLE, "The hub ended the stream.")
             except NsorError as error:
-                if self._closed.is_set() or not may_pass(error):
+                if self._closed.is_set():
                     raise
+                if self._channel is not line:
+                    continue  # the old one may have ended with its certificate
+                if not may_pass(error):
+                    raise
+                connected = False
                 wait = backoff.next(error.retry_after)
                 tell(LineState(error, wait))
                 await async_pause(self._closed, wait)
@@ -522,11 +539,74 @@ class AsyncClient:
         """Fetches a further certificate for this node and its key, and the CAs as they are now.
 
         This client goes on with the certificate it has, which stays good until its end; a new client takes the new
-        one. With `Credentials.write` they are kept.
+        one. With `Credentials.write` they are kept. A client made with `renew` does all of this by itself.
         """
         request = RenewCertificateRequest(csr=self._credentials.csr())
         granted = await self._call(self._federation.RenewCertificate, request, timeout)
         return Credentials(granted.certificate.encode(), self._credentials.key_pem, granted.ca_certificates.encode())
+
+    async def _keep_renewed(self) -> None:
+        """Takes what comes into the folder of the credentials, and renews it in time, until the client is closed."""
+        directory = self._credentials.directory
+        assert directory is not None, "looked at when the client was made"
+        seen, schedule = self._credentials, Schedule(self._credentials)
+        backoff = Backoff(longest=LONGEST_WAIT)
+        while not self._closed.is_set():
+            try:
+                stored = Credentials.from_dir(directory)
+                if stored not in (seen, self._credentials):
+                    await self._switch(stored)
+                    schedule = Schedule(stored)
+                seen = stored
+                if schedule.is_due():
+                    renewed = await self.renew()
+                    try:
+                        renewed.write(directory)
+                    except OSError as error:
+                        log.warning("the renewed certificate could not be kept: %s", error)
+                    await self._switch(renewed)
+                    schedule = Schedule(renewed)
+                    log.info("the certificate was renewed; it ends %s", renewed.expire_time)
+                backoff.reset()
+                wait = schedule.wait()
+            except (NsorError, CredentialsError) as error:
+                if self._closed.is_set():
+                    return
+                wait = backoff.next(error.retry_after if isinstance(error, NsorError) else None)
+                log.warning("the certificate was not renewed, next try in %.1f s: %s", wait, error)
+            await async_pause(self._closed, wait)
+
+    async def _switch(self, credentials: Credentials) -> None:
+        """Takes other credentials. Their line is up before calls go over it.
+
+        The old line stays for the calls that are open on it, until its certificate has ended.
+        """
+        channel = self._open(credentials)
+        try:
+            await async_ready(channel, self._timeout)
+        except BaseException:
+            await channel.close()
+            raise
+        self._old_lines.append((self._credentials, self._channel))
+        self._take(credentials, channel)
+        ended = [line for line in self._old_lines if line[0].expired]
+        self._old_lines = [line for line in self._old_lines if line not in ended]
+        for _, old in ended:
+            await old.close()
+
+    def _open(self, credentials: Credentials) -> "grpc.aio.Channel":
+        options = self._endpoint.channel_options()
+        return grpc.aio.secure_channel(self._endpoint.target, credentials.channel_credentials(), options=options)
+
+    def _take(self, credentials: Credentials, channel: "grpc.aio.Channel") -> None:
+        """Makes a line the one that calls go over."""
+        self._credentials = credentials
+        self._endpoint = replace(self._endpoint, credentials=credentials)
+        self._lookup = LookupServiceStub(channel)
+        self._registry = RegistryServiceStub(channel)
+        self._federation = FederationServiceStub(channel)
+        self._monitoring = MonitoringServiceStub(channel)
+        self._channel = channel
 
     async def _call(
         self,

@@ -38,7 +38,8 @@ from nsor_client import (
     enrol,
 )
 from nsor_client.channel import MAX_REQUEST_BYTES
-from nsor_client.cli import checking, failures, importing, queueing, reconciling, render
+from nsor_client.cli import checking, failures, importing, mirroring, queueing, reconciling, render
+from nsor_client.mirror import MAX_AGE, Mirror, MirrorError, make_key, read_key
 from nsor_client.outbox import Entry, EntryState, Outbox, OutboxError, Write, Written
 from nsor_client.protojson import from_json, to_json
 from nsor_client.roster import Roster, RosterFileError
@@ -93,11 +94,16 @@ notice_app = typer.Typer(no_args_is_help=True, help="What offenders notify after
 node_app = typer.Typer(no_args_is_help=True, help="The nodes of the federation.")
 policy_app = typer.Typer(no_args_is_help=True, help="What the public is told of a hit.")
 outbox_app = typer.Typer(no_args_is_help=True, help="Writes that wait for the line to the hub.")
+mirror_app = typer.Typer(no_args_is_help=True, help="A local, encrypted copy of the register, which needs no line.")
 app.add_typer(offender_app, name="offender")
 app.add_typer(notice_app, name="notice")
 app.add_typer(node_app, name="node")
 app.add_typer(policy_app, name="policy")
 app.add_typer(outbox_app, name="outbox")
+mirror_app = typer.Typer(
+    no_args_is_help=True, help="A local, encrypted copy of the register, for when there is no line."
+)
+app.add_typer(mirror_app, name="mirror")
 
 
 class PurposeName(StrEnum):
@@ -160,6 +166,25 @@ RequestIdOption = Annotated[
 OutboxOption = Annotated[
     Path, typer.Option("--outbox", envvar="NSOR_OUTBOX", dir_okay=False, help="File of the outbox; made where missing.")
 ]
+MirrorOption = Annotated[
+    Path, typer.Option("--mirror", envvar="NSOR_MIRROR", dir_okay=False, help="File of the mirror; made where missing.")
+]
+BuiltMirrorOption = Annotated[
+    Path, typer.Option("--mirror", envvar="NSOR_MIRROR", dir_okay=False, exists=True, help="File of the mirror.")
+]
+MirrorKeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        envvar="NSOR_MIRROR_KEY",
+        dir_okay=False,
+        help="File of its key; by default mirror.key in the folder of the node.",
+    ),
+]
+MaxAgeOption = Annotated[
+    float,
+    typer.Option(envvar="NSOR_MIRROR_MAX_AGE", min=0, metavar="SECONDS", help="An older mirror does not answer."),
+]
 JsonFile = Annotated[Path, typer.Argument(metavar="FILE|-", help="JSON; - is standard input.")]
 OffenderName = Annotated[str, typer.Argument(metavar="OFFENDER", help="Name of the record, offenders/...")]
 
@@ -179,15 +204,15 @@ class Session:
     json: bool
     err: Console
 
-    def client(self) -> Client:
-        """The client of the hub, as this node."""
+    def client(self, *, renew: bool = False) -> Client:
+        """The client of the hub, as this node; one that runs long renews its certificate."""
         if self.node is None:
             raise typer.BadParameter("no node is given: use --node DIR, or set NSOR_NODE")
         if self.target is None:
             raise typer.BadParameter("no hub is given: use --target HOST:PORT, or set NSOR_TARGET")
         credentials = Credentials.from_dir(self.node)
         try:
-            return Client(self.target, credentials, timeout=self.timeout, server_name=self.server_name)
+            return Client(self.target, credentials, timeout=self.timeout, server_name=self.server_name, renew=renew)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
 
@@ -243,7 +268,7 @@ def options(
        0  done; check: no record, which does not mean that the person is clean
       10  check: hit
       11  check: the text is not a CNIC
-      12  check: the hub cannot answer now
+      12  check: the hub, or the mirror, cannot answer now
        1  any other failure, for example no such record
        2  wrong use, or the files of the node cannot be used
        3  refused: the hub does not accept the node, or does not allow it this
@@ -596,8 +621,9 @@ def enrol_(
 def renew(context: typer.Context) -> None:
     """Get a further certificate for this node, and the CAs as they are now.
 
-    To be run long before the certificate ends, for example daily: the old
-    one stays good, and programs take the new one when they start again.
+    To be run long before the certificate ends, for example weekly: the old
+    one stays good. nsor watch and nsor mirror follow renew by themselves, and
+    take what this command puts into the folder.
     """
     session = Session.of(context)
     with session.client() as client:
@@ -633,7 +659,7 @@ def watch(
         session.note(render.line_state(state))
 
     with (
-        session.client() as client,
+        session.client(renew=True) as client,
         closing(client.watch_changes(after, on_state=tell)) as responses,
         suppress(KeyboardInterrupt),
     ):
@@ -797,6 +823,96 @@ def drop(
         raise InputError(f"not in the outbox: {', '.join(missing)}")
 
 
+@mirror_app.command()
+def build(context: typer.Context, mirror: MirrorOption, key: MirrorKeyOption = None) -> None:
+    """Copy the whole register into the mirror, as it is now.
+
+    Until the new copy is whole, the old one answers. If the line breaks,
+    nothing has changed: do the same again.
+
+    Where there is none yet, a key is made as well. Whoever has key and mirror
+    can read every record. The key is as secret as key.pem beside it: keep both
+    out of the backups that hold the mirror.
+
+    Example:
+
+      nsor mirror build --mirror mirror.db
+    """
+    session = Session.of(context)
+    with session.client() as client, open_mirror(session, mirror, key) as copy, closing(copy.build(client)) as steps:
+        mirroring.show(steps, session.err, as_json=session.json)
+
+
+@mirror_app.command()
+def follow(context: typer.Context, mirror: MirrorOption, key: MirrorKeyOption = None) -> None:
+    """Keep the mirror as new as the register, until Ctrl-C; builds it where there is none.
+
+    Where the line breaks it waits, says why, and goes on where it was. It may
+    be killed at any moment and started again. With --json every step is
+    printed, also those that only say up to when everything is known.
+
+    Example:
+
+      nsor mirror follow --mirror mirror.db
+    """
+    session = Session.of(context)
+
+    def tell(state: LineState) -> None:
+        session.note(render.line_state(state))
+
+    with (
+        session.client(renew=True) as client,
+        open_mirror(session, mirror, key) as copy,
+        closing(copy.follow(client, on_state=tell)) as steps,
+        suppress(KeyboardInterrupt),
+    ):
+        mirroring.show(steps, session.err, as_json=session.json)
+
+
+@mirror_app.command("check")
+def check_mirror(
+    context: typer.Context,
+    cnic: Annotated[str, typer.Argument(help="The number in any digits, dashes and spaces; - reads stdin.")],
+    mirror: BuiltMirrorOption,
+    key: MirrorKeyOption = None,
+    max_age: MaxAgeOption = MAX_AGE,
+) -> None:
+    """Tell whether the holder of a CNIC is on the register, by the mirror. Needs no line.
+
+    Ends as nsor check does: 0 (no record), 10 (hit), 11 (not a CNIC) or 12
+    (cannot answer: the mirror is older than --max-age). It always says how
+    old the answer is. The hub does not learn of it, and its audit log has no
+    entry: keep account of checks that must be accounted for.
+
+    Examples:
+
+      nsor mirror check 35202-0000000-1 --mirror mirror.db
+      nsor --json mirror check - --mirror mirror.db --max-age 600 < number.txt
+    """
+    session = Session.of(context)
+    text = sys.stdin.read(2000) if cnic == "-" else cnic
+    with open_mirror(session, mirror, key, max_age) as copy:
+        answer = copy.check(text)
+    print(mirroring.check(answer, max_age, as_json=session.json))
+    raise typer.Exit(CHECK_EXIT_CODES[answer.response.outcome])
+
+
+@mirror_app.command("status")
+def mirror_status(
+    context: typer.Context, mirror: BuiltMirrorOption, key: MirrorKeyOption = None, max_age: MaxAgeOption = MAX_AGE
+) -> None:
+    """Show what the mirror holds, and how old it is. Needs no line.
+
+    Ends with 0 when it answers checks, 12 when it is too old to.
+    """
+    session = Session.of(context)
+    with open_mirror(session, mirror, key, max_age) as copy:
+        found = copy.status()
+    print(mirroring.status(found, max_age, as_json=session.json))
+    if found is None or not found.answers:
+        raise typer.Exit(CHECK_EXIT_CODES[Outcome.OUTCOME_CANNOT_ANSWER])
+
+
 @app.command("import")
 def import_(
     context: typer.Context,
@@ -859,6 +975,16 @@ def officer_context(officer: str | None, purpose: PurposeName, fir: str) -> Offi
     return OfficerContext(officer_id=officer, purpose=number, fir_number=fir)
 
 
+def open_mirror(session: Session, path: Path, key_file: Path | None, max_age: float = MAX_AGE) -> Mirror:
+    """The mirror in a file; makes a key where there are neither."""
+    if key_file is None:
+        if session.node is None:
+            raise typer.BadParameter("no key is given: use --key FILE, or --node DIR for the one in that folder")
+        key_file = session.node / "mirror.key"
+    makes_key = not path.exists() and not key_file.exists()
+    return Mirror(path, make_key(key_file) if makes_key else read_key(key_file), max_age=max_age)
+
+
 def parse(file: Path, kind: type[_Message]) -> _Message:
     """Reads a message from a JSON file, or from standard input for "-"."""
     try:
@@ -885,7 +1011,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         lines, code = list(failures.describe(error)), failures.exit_code(error)
     except CredentialsError as error:
         lines, code = [f"error: {error}"], failures.USAGE
-    except (InputError, OutboxError, RosterFileError, RowFileError, reconciling.NumberFileError) as error:
+    except (
+        InputError,
+        MirrorError,
+        OutboxError,
+        RosterFileError,
+        RowFileError,
+        reconciling.NumberFileError,
+    ) as error:
         lines, code = [f"error: {error}"], failures.INVALID
     except OSError as error:
         lines, code = [f"error: {error.filename}: {error.strerror}"], failures.OTHER

@@ -44,7 +44,7 @@ _OUTCOMES = {
 }
 _CANNOT_ANSWER = {
     CannotAnswerReason.CANNOT_ANSWER_REASON_STALE_DATA: (
-        "The hub's data may be out of date. Nobody was checked: ask again later."
+        "The data may be out of date. Nobody was checked: ask again later."
     ),
     CannotAnswerReason.CANNOT_ANSWER_REASON_DISCLOSURE_OFF: (
         "The disclosure policy of NPB does not allow this node an answer. Nobody was checked."
