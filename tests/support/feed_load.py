@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from itertools import count
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -91,12 +92,14 @@ class Recorder:
             after: the token that it begins with.
             pause: seconds that it takes over each response.
         """
-        while True:
+        for number in count(1):
             stream = Stream(name, after, time.time())
             self._streams.append(stream)
             if await self._follow(client, stream, chance.randint(1, 60), pause):
                 return
-            after = await self._snapshot(name, client) if stream.refused else self._resumption(stream, chance)
+            # Once also without need, while everybody writes.
+            anew = stream.refused or number == 2
+            after = await self._snapshot(name, client) if anew else self._resumption(stream, chance)
 
     async def read_all(self, client: AsyncClient) -> None:
         """Reads the feed from its beginning until everything has been seen: what others see is compared with it."""
