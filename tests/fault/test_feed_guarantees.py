@@ -59,7 +59,7 @@ class Run:
 
 NETWORK = ("cut", "refuse", "stall", "delay")
 PROCESSES = ("kill_worker", "pause_worker", "kill_database", "pause_database")
-SHORT = Run(events=800, writers=4, watchers=6, faults=("cut", "kill_worker", "stall", "compact"))
+SHORT = Run(events=500, writers=4, watchers=6, faults=("cut", "kill_worker", "stall", "compact"))
 MEDIUM = Run(events=5_000, writers=6, watchers=12, faults=(*NETWORK, *PROCESSES, "compact"), bulk=2)
 LONG = Run(events=100_000, writers=8, watchers=20, faults=MEDIUM.faults, rounds=6, bulk=8)
 
