@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test fault bench bench-quick check breaking gen format lock clean
+.PHONY: help demo up test fault fault-quick bench bench-quick check breaking gen format lock clean
 
 help: ## Lists what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -27,8 +27,11 @@ up: .venv/installed ## The same, and stays up until Ctrl-C
 test: .venv/installed ## All fast tests, and a short pass of the slow ones
 	$(BIN)/pytest -n 2 --dist loadfile -m "not fault" --durations 10
 
-fault: .venv/installed ## The long tests that kill, pause and cut
+fault: .venv/installed ## The long tests that kill, pause, cut and restore
 	$(BIN)/pytest -m fault --long --timeout 3600
+
+fault-quick: .venv/installed ## The same in short
+	$(BIN)/pytest -m fault --timeout 600
 
 bench: .venv/installed ## All benchmarks
 	$(BIN)/python -m benchmarks.feed

@@ -158,6 +158,8 @@ class _Worker:
 
     async def _follow_feed(self) -> None:
         while True:
+            # What was loaded when the database went away may not be in the one that comes back.
+            self._index.clear()
             try:
                 await self._tail.start(self._index.load)
                 break

@@ -17,6 +17,10 @@ class LookupIndex:
     def __init__(self) -> None:
         self._by_cnic: dict[bytes, tuple[UUID, int, Known]] = {}
 
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._by_cnic.clear()
+
     def load(self, records: Sequence[IndexedOffender]) -> None:
         """Takes records in."""
         for record in records:

@@ -70,7 +70,7 @@ _MOVE = text("""
         DELETE FROM outbox WHERE id IN (SELECT id FROM outbox ORDER BY id LIMIT :limit) RETURNING id, changes
     )
     INSERT INTO feed_event (seq, outbox_id, changes, committed_at)
-    SELECT :seq + row_number() OVER (ORDER BY id), id, changes, :now FROM moved
+    SELECT :seq + row_number() OVER (ORDER BY id), id, changes, (SELECT clock_timestamp()) FROM moved
 """)
 _FIND_WRITE = text("""
     SELECT (SELECT seq FROM feed_event WHERE outbox_id = :write) AS seq,
@@ -107,13 +107,14 @@ class FeedStore:
         """Moves what is committed from the outbox to the feed, unless another process is at it.
 
         Returns the number of events moved. Afterwards the head's `as_of` is a time before which every commit is in
-        the feed: the clock is read before the outbox, so whatever was committed until then was seen.
+        the feed: the clock is read before the outbox, so whatever was committed until then was seen. For the commit
+        time of events it is read again, once, since some were committed in between.
         """
         async with self._database.connection() as connection:
             head = (await connection.execute(_LOCK_HEAD)).one_or_none()
             if head is None:
                 return 0
-            parameters = {"limit": _SEQUENCE_LIMIT, "seq": head.seq, "now": head.now}
+            parameters = {"limit": _SEQUENCE_LIMIT, "seq": head.seq}
             moved = (await connection.execute(_MOVE, parameters)).rowcount
             if moved == _SEQUENCE_LIMIT:
                 # More may wait, so only the order is known yet, not the time.

@@ -19,7 +19,7 @@ class FaultProxy:
     def __init__(self, target: str) -> None:
         self._host, _, port = target.rpartition(":")
         self._port = int(port)
-        self._lines: set[asyncio.Task[None]] = set()
+        self._lines: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
         self._flowing = asyncio.Event()
         self._flowing.set()
         self.refusing = False
@@ -32,9 +32,10 @@ class FaultProxy:
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
         self.refusing = True  # for what was accepted already
-        lines = self.cut()
-        if lines:
-            await asyncio.wait(lines)
+        self.cut()
+        self.flow()
+        if self._lines:
+            await asyncio.wait(set(self._lines))
 
     @property
     def target(self) -> str:
@@ -47,12 +48,11 @@ class FaultProxy:
         """How many lines are open."""
         return len(self._lines)
 
-    def cut(self) -> set[asyncio.Task[None]]:
-        """Resets every open line, in the middle of whatever it carries; gives the tasks that end by it."""
-        cut = set(self._lines)
-        for line in cut:
-            line.cancel()
-        return cut
+    def cut(self) -> None:
+        """Ends every open line at once, in the middle of whatever it carries."""
+        for ends in self._lines.values():
+            for end in ends:
+                end.transport.abort()
 
     def stall(self) -> None:
         """Swallows everything from now on, in both directions; lines stay open, also new ones."""
@@ -65,8 +65,7 @@ class FaultProxy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = asyncio.current_task()
         assert line
-        self._lines.add(line)
-        ends = [writer]
+        ends = self._lines[line] = [writer]
         try:
             if self.refusing:
                 return
@@ -78,8 +77,7 @@ class FaultProxy:
         except* (OSError, _Ended):
             pass
         finally:
-            self._lines.discard(line)
-            for end in ends:
+            for end in self._lines.pop(line):
                 end.transport.abort()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

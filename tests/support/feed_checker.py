@@ -4,8 +4,9 @@ The guarantees are those of etcd's watch (https://etcd.io/docs/v3.5/learning/api
 unique, reliable, atomic, resumable, bookmarkable. To these comes "exact": what the feed holds is what was written,
 once, however often it was sent.
 
-A history holds what its recorder saw and nothing else: each write that was acknowledged, each response of each watcher,
-and last the whole feed, read in one go when all is over. Tokens are opaque: the checker only compares them.
+A history holds what its recorder saw and nothing else: each write that was acknowledged, each response and each
+snapshot of each watcher, and the whole feed as one watcher got it who was there from the beginning. Tokens are opaque:
+the checker only compares them.
 """
 
 from bisect import bisect_left
@@ -29,6 +30,11 @@ class Guarantee(StrEnum):
     ATOMIC = "atomic"
     RESUMABLE = "resumable"
     BOOKMARKABLE = "bookmarkable"
+    SNAPSHOT = "snapshot"
+
+
+COMPACTED = "REVISION_COMPACTED"
+EPOCH_CHANGED = "REVISION_EPOCH_CHANGED"
 
 
 class Version(NamedTuple):
@@ -90,12 +96,33 @@ class Stream:
     Attributes:
         after: the token with which it was opened; empty for "from now on".
         opened: when, in seconds since 1970.
+        refused: the reason for which the hub would not go on after the last response, or not begin; empty if it would.
     """
 
     watcher: str
     after: str
     opened: float
     responses: list[Response] = field(default_factory=list[Response])
+    refused: str = ""
+
+    @property
+    def reached(self) -> str:
+        """The token to go on after."""
+        return self.responses[-1].revision if self.responses else self.after
+
+
+class Snapshot(NamedTuple):
+    """A snapshot as a watcher took it.
+
+    Attributes:
+        revision: the token that it is of.
+        as_of: every change committed before is in it, seconds since 1970.
+    """
+
+    watcher: str
+    revision: str
+    as_of: float
+    versions: list[Version]
 
 
 @dataclass(slots=True)
@@ -103,12 +130,15 @@ class History:
     """A recorded run.
 
     Attributes:
-        feed: a stream from the beginning, read when everything was written.
+        feed: a stream from the beginning, to where everything was written.
+        dropped: number of events, from the beginning, that the feed does not hold any more in the end.
     """
 
     writes: list[Write]
     streams: list[Stream]
     feed: Stream
+    snapshots: list[Snapshot] = field(default_factory=list[Snapshot])
+    dropped: int = 0
 
 
 class Violation(NamedTuple):
@@ -125,7 +155,11 @@ def check(history: History, silence: float = 30) -> list[Violation]:
         silence: seconds; no stream that goes on is silent for longer, since it has bookmarks.
     """
     truth = _Truth(history)
-    return [*truth.violations(), *(v for stream in history.streams for v in truth.violations_of(stream, silence))]
+    return [
+        *truth.violations(),
+        *(violation for stream in history.streams for violation in truth.violations_of(stream, silence)),
+        *truth.wrong_snapshots(),
+    ]
 
 
 class _Truth:
@@ -133,6 +167,8 @@ class _Truth:
 
     def __init__(self, history: History) -> None:
         self._writes = history.writes
+        self._snapshots = history.snapshots
+        self._dropped = history.dropped
         self._events = [event for response in history.feed.responses for event in response.events]
         self._position: dict[str, int] = {BEGINNING: 0}
         self._position_of: dict[Version, int] = {}
@@ -207,6 +243,10 @@ class _Truth:
 
     def _follow(self, stream: Stream) -> Iterator[tuple[Guarantee, str]]:
         start = self._start(stream)
+        if (why := self._wrongly_refused(stream)) is not None:
+            yield Guarantee.RESUMABLE, why
+        if start is None and stream.refused == EPOCH_CHANGED and not stream.responses:
+            return
         if start is None:
             yield Guarantee.RESUMABLE, "the feed does not know this revision"
             return
@@ -236,6 +276,39 @@ class _Truth:
                 yield Guarantee.BOOKMARKABLE, f"not all was sent that was acknowledged before {response.as_of}"
         for position, guarantee in missing.items():
             yield guarantee, f"{self._events[position - 1].revision} does not come"
+
+    def _wrongly_refused(self, stream: Stream) -> str | None:
+        """What was wrong when the hub would not go on."""
+        position = self._position.get(stream.reached)
+        match stream.refused:
+            case "":
+                return None
+            case _ if stream.refused == EPOCH_CHANGED:
+                return None if position is None else f"{stream.reached} is said to be lost, but the feed has it"
+            case _ if stream.refused == COMPACTED and position is not None and position <= self._dropped > 0:
+                return None
+            case reason:
+                return f"{stream.reached} is refused with {reason}"
+
+    def wrong_snapshots(self) -> Iterator[Violation]:
+        """Snapshots that are not the register as it was at their revision."""
+        register: dict[str, str] = {}
+        at = 0
+        for snapshot in sorted(self._snapshots, key=lambda each: self._position.get(each.revision, -1)):
+            position = self._position.get(snapshot.revision)
+            who = f"{snapshot.watcher}, snapshot at {snapshot.revision}"
+            if position is None:
+                yield Violation(Guarantee.SNAPSHOT, f"{who}: the feed does not know this revision")
+                continue
+            for event in self._events[at:position]:
+                register |= {version.name: version.etag for version in event.versions}
+            at = position
+            if len(snapshot.versions) != len(register) or dict(snapshot.versions) != register:
+                differ = len(set(snapshot.versions) ^ {Version(*each) for each in register.items()})
+                yield Violation(Guarantee.SNAPSHOT, f"{who}: {differ} versions differ from the feed's")
+            if self._due(snapshot.as_of) > position:
+                what = f"{who}: does not hold all that was acknowledged before {snapshot.as_of}"
+                yield Violation(Guarantee.BOOKMARKABLE, what)
 
     def _start(self, stream: Stream) -> int | None:
         if stream.after:

@@ -1,7 +1,9 @@
 """A hub that can be broken."""
 
+import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 
@@ -48,6 +50,36 @@ class FragileHub(RunningHub):
             for process in processes:
                 with suppress(psutil.NoSuchProcess):
                     process.resume()
+
+    @contextmanager
+    def database_stopped(self) -> Generator[Path]:
+        """PostgreSQL stopped well for the time of the block, while workers live on; gives its data folder."""
+        supervisor = psutil.Process(self.pid)
+        supervisor.suspend()  # it would start it again
+        try:
+            self.postgres.stop()
+            yield self.folder / "postgres"
+            self.postgres.start()
+        finally:
+            supervisor.resume()
+
+    def back_up(self) -> None:
+        """Copies the database as it is, as an operator would who has no better way."""
+        with self.database_stopped() as data:
+            self._copy(data, self._backup)
+
+    def restore(self) -> None:
+        """Puts the database back to the state of the copy, under workers that know the newer one."""
+        with self.database_stopped() as data:
+            self._copy(self._backup, data)
+
+    @property
+    def _backup(self) -> Path:
+        return self.folder / "backup"
+
+    def _copy(self, source: Path, to: Path) -> None:
+        subprocess.run(["rm", "-rf", to], check=True)
+        subprocess.run(["cp", "-a", source, to], check=True)  # with owners, which Python does not copy
 
 
 def workers_of(supervisor: int) -> list[psutil.Process]:

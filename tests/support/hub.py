@@ -14,7 +14,7 @@ import psycopg
 
 from nsor_client import AsyncClient, Client, Credentials
 
-_READY_SECONDS = 60
+_READY_SECONDS = 110
 _STOP_SECONDS = 30
 
 

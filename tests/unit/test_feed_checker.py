@@ -7,7 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.feed_checker import Event, Guarantee, History, Response, Stream, Version, Write, check
+from tests.support.feed_checker import (
+    COMPACTED,
+    EPOCH_CHANGED,
+    Event,
+    Guarantee,
+    History,
+    Response,
+    Snapshot,
+    Stream,
+    Version,
+    Write,
+    check,
+)
 
 EVENTS = 40
 
@@ -54,9 +66,22 @@ def good() -> History:
             stream("", bookmark(20), response(21, 22)),
             stream("", response(23), bookmark(23)),
             stream("e.s23", *(response(n) for n in range(24, EVENTS + 1))),
+            # The feed has dropped the first six by now; what this one has is of a state that was lost in a restore.
+            Stream("late", "e.s5", 30, refused=COMPACTED),
+            Stream("lost", "e.s900", 30, refused=EPOCH_CHANGED),
+            replace(stream("0", response(1), response(2)), refused=COMPACTED),
+            stream("e.s30", response(31), response(32)),
         ],
         feed=stream("0", response(*range(1, EVENTS + 1))),
+        snapshots=[snapshot(30), snapshot(12), snapshot(30)],
+        dropped=6,
     )
+
+
+def snapshot(number: int) -> Snapshot:
+    """The register after an event."""
+    versions = [version for n in range(1, number + 1) for version in event(n).versions]
+    return Snapshot("late", f"e.s{number}", number + 0.95, versions)
 
 
 def test_nothing_is_found_where_nothing_is_wrong() -> None:
@@ -236,6 +261,44 @@ def forget_a_revision(history: History) -> None:
     history.streams[1].after = "e.s1000"
 
 
+def compact_what_is_there(history: History) -> None:
+    history.streams[8].after = "e.s7"
+
+
+def compact_what_nobody_dropped(history: History) -> None:
+    history.dropped = 0
+
+
+def lose_what_is_there(history: History) -> None:
+    history.streams[9].after = "e.s30"
+
+
+def take_a_lost_revision(history: History) -> None:
+    """A revision that was lost in a restore is taken for one of the events since."""
+    history.streams[9].refused = ""
+    history.streams[9].responses.append(response(31))
+
+
+def refuse_for_no_reason(history: History) -> None:
+    history.streams[8].refused = "INTERNAL"
+
+
+def lose_a_record_of_a_snapshot(history: History) -> None:
+    del history.snapshots[0].versions[3]
+
+
+def repeat_a_record_of_a_snapshot(history: History) -> None:
+    history.snapshots[0].versions.append(history.snapshots[0].versions[0])
+
+
+def snapshot_of_an_older_state(history: History) -> None:
+    history.snapshots[0] = history.snapshots[0]._replace(revision="e.s31")
+
+
+def snapshot_that_promises_too_much(history: History) -> None:
+    history.snapshots[0] = history.snapshots[0]._replace(as_of=32.0)
+
+
 @pytest.mark.parametrize(
     ("bug", "guarantee"),
     [
@@ -261,6 +324,15 @@ def forget_a_revision(history: History) -> None:
         (make_an_event_up, Guarantee.EXACT),
         (write_twice, Guarantee.EXACT),
         (forget_a_revision, Guarantee.RESUMABLE),
+        (compact_what_is_there, Guarantee.RESUMABLE),
+        (compact_what_nobody_dropped, Guarantee.RESUMABLE),
+        (lose_what_is_there, Guarantee.RESUMABLE),
+        (take_a_lost_revision, Guarantee.RESUMABLE),
+        (refuse_for_no_reason, Guarantee.RESUMABLE),
+        (lose_a_record_of_a_snapshot, Guarantee.SNAPSHOT),
+        (repeat_a_record_of_a_snapshot, Guarantee.SNAPSHOT),
+        (snapshot_of_an_older_state, Guarantee.SNAPSHOT),
+        (snapshot_that_promises_too_much, Guarantee.BOOKMARKABLE),
     ],
 )
 def test_a_planted_bug_is_found(bug: Callable[[History], None], guarantee: Guarantee) -> None:
