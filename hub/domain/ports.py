@@ -3,15 +3,16 @@
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 from uuid import UUID
 
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
+from hub.domain.history import Version
 from hub.domain.node import Enrolment, Node, NodeChange
 from hub.domain.notice import Notice
-from hub.domain.offender import Offender
+from hub.domain.offender import Conviction, Offender
 from hub.domain.revision import Revision
 
 
@@ -54,12 +55,23 @@ class Transaction(Protocol):
         """The mutations that a node made before under these request_ids."""
         ...
 
-    async def insert_offenders(self, offenders: Sequence[Offender]) -> set[UUID]:
-        """Enters records; those whose CNIC is on the register already are left out. Gives the ids entered."""
+    async def insert_offenders(self, versions: Sequence[Version]) -> set[UUID]:
+        """Enters records; those are left out whose CNIC is on the register already, or of which a conviction was set
+        aside before. Gives the ids entered."""
         ...
 
     async def holders(self, cnics: Collection[Cnic]) -> Mapping[Cnic, Offender]:
-        """The records that stand under these numbers."""
+        """The records that stand under these numbers; sealed ones do not."""
+        ...
+
+    async def set_aside(
+        self, convictions: Collection[tuple[Cnic, Conviction]]
+    ) -> Mapping[tuple[Cnic, Conviction], UUID]:
+        """Those of these convictions of people that were set aside after they were pronounced, and in which record."""
+        ...
+
+    async def insert_set_aside(self, offender_id: UUID, cnic: Cnic, conviction: Conviction, day: date) -> None:
+        """Keeps that a conviction of a record was set aside on a day."""
         ...
 
     async def offenders_at(self, versions: Collection[tuple[UUID, int]]) -> Mapping[UUID, Offender]:
@@ -74,8 +86,8 @@ class Transaction(Protocol):
         """Records, newest first, older than `before`."""
         ...
 
-    async def update_offender(self, changed: Offender) -> None:
-        """Writes the next version of a locked record."""
+    async def update_offender(self, version: Version) -> None:
+        """Writes the next version of a locked record; one without facts seals it, and erases what was personal."""
         ...
 
     async def insert_notice(self, recorded: Notice) -> None:

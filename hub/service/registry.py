@@ -1,19 +1,21 @@
-"""Keeping the register: enter, read and change records."""
+"""Keeping the register: enter, read and change records, to their end."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from hub.domain.audit import AuditEntry
+from hub.domain.cnic import Cnic
 from hub.domain.disclosure import require_owner, require_read
 from hub.domain.errors import Reason, Refused
+from hub.domain.history import Cause, Version
 from hub.domain.node import Caller, Purpose, Role
-from hub.domain.offender import Offender, OffenderFacts
+from hub.domain.offender import CourtEvent, Offender, OffenderFacts, offender_name
 from hub.domain.ports import AuditLog, Database, RequestKey, Transaction, Write
 from hub.domain.revision import Revision
 from hub.service.group_commit import GroupCommit
@@ -28,6 +30,21 @@ class Draft:
 
     request: RequestKey
     facts: OffenderFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A change that a caller wants to make to a record.
+
+    Attributes:
+        etag: of the version that the caller read.
+        reason: why, in the caller's words; empty if it gave none.
+    """
+
+    offender_id: UUID
+    request: RequestKey
+    etag: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +72,8 @@ class Registry:
     async def create(self, caller: Caller, drafts: Sequence[Draft]) -> list[Written | Refused]:
         """Enters records; the result of each draft stands at its place.
 
-        A draft that is refused does not keep the others out: OFFENDER_ALREADY_EXISTS, REQUEST_ID_REUSED.
+        A draft that is refused does not keep the others out: OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE,
+        REQUEST_ID_REUSED.
 
         Raises:
             Refused: DATABASE_UNAVAILABLE, and nothing is known to be written; HUB_UNAVAILABLE.
@@ -70,20 +88,23 @@ class Registry:
         now = self._clock()
         drafts = [draft for _, draft in entries]
         async with self._database.transaction() as tx:
-            past = await self._replays(tx, node, [d.request for d in drafts])
-            fresh = {
-                draft.request.id: Offender(
-                    id=uuid7(),
-                    owner=node,
-                    version=1,
-                    facts=draft.facts,
-                    created_at=now,
-                    updated_at=now,
+            past = {
+                # What was entered and is sealed since must not come back to life in the caller's books.
+                id: set_aside(written.offender.id)
+                if isinstance(written, Written) and written.offender.facts is None
+                else written
+                for id, written in (await self._replays(tx, node, [d.request for d in drafts])).items()
+            }
+            versions = {
+                draft.request.id: Version(
+                    Offender(id=uuid7(), owner=node, version=1, facts=draft.facts, created_at=now, updated_at=now),
+                    Cause.of(caller),
                 )
-                for draft in drafts
+                for caller, draft in entries
                 if draft.request.id not in past
             }
-            entered = await tx.insert_offenders(list(fresh.values()))
+            entered = await tx.insert_offenders(list(versions.values()))
+            fresh = {request_id: version.offender for request_id, version in versions.items()}
             writes = [
                 Write(fresh[d.request.id], d.request, self._entry(caller, fresh[d.request.id]))
                 for caller, d in entries
@@ -119,25 +140,66 @@ class Registry:
         await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
         return offenders
 
-    async def update(
-        self,
-        caller: Caller,
-        offender_id: UUID,
-        request: RequestKey,
-        etag: str,
-        change: Callable[[Offender], OffenderFacts],
-    ) -> Written:
-        """Writes the next version of a record.
+    async def update(self, caller: Caller, edit: Edit, change: Callable[[OffenderFacts], OffenderFacts]) -> Written:
+        """Changes the facts of a record.
 
         Args:
-            etag: of the version that the caller read.
-            change: gives the new facts for the record as it is; it may raise `Refused`.
+            change: gives the new facts for those that stand; it may raise `Refused`.
 
         Raises:
-            Refused: OFFENDER_NOT_FOUND, NOT_OWNER, ETAG_MISMATCH, REQUEST_ID_REUSED, or what `change` raises.
+            Refused: OFFENDER_NOT_FOUND, NOT_OWNER, OFFENDER_SEALED, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
+                REQUEST_ID_REUSED, or what `change` raises.
         """
+
+        async def changed(tx: Transaction, current: Offender, facts: OffenderFacts) -> Offender:
+            new = change(facts)
+            # Of two counts in one case, one may have been set aside while the other stands.
+            standing = {c.case for c in facts.standing}
+            entered = [(new.person.cnic, c) for c in new.standing if c.case not in standing]
+            for offender_id in (await tx.set_aside(entered)).values():
+                raise set_aside(offender_id)
+            return replace(current, facts=new)
+
+        return await self._edit(caller, edit, changed, lambda current: require_owner(caller, current.owner))
+
+    async def record_court_event(
+        self, caller: Caller, edit: Edit, conviction_number: int, event: CourtEvent, day: date
+    ) -> Written:
+        """Gives a conviction the finality that an event at a court leads to; seals the record if none stands any more.
+
+        Args:
+            conviction_number: of the conviction in the record, from 1.
+
+        Raises:
+            Refused: OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE, INVALID_FIELD,
+                REQUEST_ID_REUSED.
+        """
+
+        async def decided(tx: Transaction, current: Offender, facts: OffenderFacts) -> Offender:
+            after = facts.after(conviction_number, event, day)
+            if event is CourtEvent.SET_ASIDE:
+                conviction = facts.convictions[conviction_number - 1]
+                await tx.insert_set_aside(current.id, facts.person.cnic, conviction, day)
+            return replace(current, facts=after)
+
+        return await self._edit(caller, edit, decided)
+
+    async def _edit(
+        self,
+        caller: Caller,
+        edit: Edit,
+        change: Callable[[Transaction, Offender, OffenderFacts], Awaitable[Offender]],
+        allow: Callable[[Offender], None] = lambda _: None,
+    ) -> Written:
+        """Writes the next version of a record that is not sealed.
+
+        Args:
+            change: gives the record as it shall be, but for its version and times.
+            allow: raises if the caller may not change the record.
+        """
+        request = edit.request
         async with self._database.transaction() as tx:
-            current = await tx.offender(offender_id, lock=True)
+            current = await tx.offender(edit.offender_id, lock=True)
             if current is None:
                 raise not_found()
             # After the lock, so that of two deliveries of one request the second sees what the first wrote.
@@ -145,18 +207,21 @@ class Registry:
                 if isinstance(replay, Refused):
                     raise replay
                 return replay
-            require_owner(caller, current.owner)
-            if etag != current.etag:
+            allow(current)
+            if current.facts is None:
+                raise sealed()
+            if edit.etag != current.etag:
                 raise Refused(Reason.ETAG_MISMATCH, "the record changed since it was read; read it again")
-            offender = replace(current, facts=change(current), version=current.version + 1, updated_at=self._clock())
-            await tx.update_offender(offender)
+            changed = await change(tx, current, current.facts)
+            offender = replace(changed, version=current.version + 1, updated_at=self._clock())
+            await tx.update_offender(Version(offender, Cause.of(caller, edit.reason)))
             revision = await tx.book([Write(offender, request, self._entry(caller, offender))])
         return Written(offender, revision)
 
     async def _replays(
         self, tx: Transaction, node: str, requests: Collection[RequestKey]
     ) -> dict[UUID, Written | Refused]:
-        """The first answers of those requests that were made before."""
+        """The first answers of those requests that were made before, but for what was erased since."""
         past = await tx.past_requests(node, [r.id for r in requests])
         same = {r.id: past[r.id] for r in requests if r.id in past and past[r.id].digest == r.digest}
         versions = [(p.record_id, p.version) for p in same.values()]
@@ -169,12 +234,15 @@ class Registry:
         }
 
     async def _explain(self, tx: Transaction, node: str, drafts: Sequence[Draft]) -> dict[UUID, Written | Refused]:
-        """Why drafts could not be entered: the record that has their number, or the same request just committed."""
+        """Why drafts could not be entered: a record has their number, a conviction was set aside, or a retry won."""
         if not drafts:
             return {}
         replays = await self._replays(tx, node, [d.request for d in drafts])
         holders = await tx.holders([d.facts.person.cnic for d in drafts])
-        return {d.request.id: already_exists(holders[d.facts.person.cnic]) for d in drafts} | replays
+        past = await tx.set_aside([(d.facts.person.cnic, c) for d in drafts for c in d.facts.convictions])
+        reasons: dict[Cnic, Refused] = {cnic: set_aside(offender_id) for (cnic, _), offender_id in past.items()}
+        reasons |= {cnic: already_exists(holder) for cnic, holder in holders.items()}
+        return {d.request.id: reasons.get(d.facts.person.cnic, conflict()) for d in drafts} | replays
 
     def _entry(self, caller: Caller, offender: Offender) -> AuditEntry:
         return AuditEntry(self._clock(), caller, offender.id.bytes, "ALLOWED")
@@ -188,6 +256,25 @@ def not_found() -> Refused:
 def request_id_reused() -> Refused:
     """The request_id stands for another request."""
     return Refused(Reason.REQUEST_ID_REUSED, "this request_id was used for another request")
+
+
+def conflict() -> Refused:
+    """What stood in the way is gone by now, such as a record that was sealed meanwhile."""
+    return Refused(Reason.HUB_UNAVAILABLE, "another write got in the way; retry with the same request_id")
+
+
+def sealed() -> Refused:
+    """The record has come to its end."""
+    return Refused(Reason.OFFENDER_SEALED, "the record is sealed, since every conviction was set aside")
+
+
+def set_aside(offender_id: UUID) -> Refused:
+    """The conviction was set aside before: the error names the record that it stood in, not the person."""
+    return Refused(
+        Reason.CONVICTION_SET_ASIDE,
+        "a conviction was set aside, and is not entered again",
+        metadata={"offender": offender_name(offender_id)},
+    )
 
 
 def already_exists(holder: Offender) -> Refused:

@@ -193,7 +193,7 @@ class FeedStore:
                 result = await connection.stream(query.execution_options(yield_per=_SNAPSHOT_PART))
                 async for rows in result.partitions():
                     yield part(offenders=tuple(open_row(self._vault, row) for row in rows))
-            notices = select_notices().order_by(notice.c.id)
+            notices = select_notices().where(offender.c.wrapped_key.is_not(None)).order_by(notice.c.id)
             if hidden:
                 notices = notices.where(notice.c.id.not_in(hidden))
             result = await connection.stream(notices.execution_options(yield_per=_SNAPSHOT_PART))

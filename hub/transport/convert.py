@@ -28,6 +28,7 @@ from hub.domain.node import Node, Officer, Purpose, Role
 from hub.domain.notice import AddressChange, NameChange, Notice, NoticeFacts, Travel, TravelScope
 from hub.domain.offender import (
     Conviction,
+    CourtEvent,
     Finality,
     GuardianRelation,
     Offender,
@@ -40,7 +41,7 @@ from nsor.common.v1 import access_pb2, officer_pb2
 from nsor.federation.v1 import federation_service_pb2, node_pb2
 from nsor.lookup.v1 import lookup_service_pb2
 from nsor.monitoring.v1 import notice_pb2
-from nsor.registry.v1 import offender_pb2
+from nsor.registry.v1 import offender_pb2, registry_service_pb2
 
 # Pakistan Standard Time, without daylight saving: the day that "today" and "in the future" mean.
 _PAKISTAN = timezone(timedelta(hours=5))
@@ -176,8 +177,11 @@ def offender_id(name: str, field: str) -> UUID:
         raise invalid(Violation(field, "INVALID_NAME", 'must be of the form "offenders/{uuid}"')) from None
 
 
-def offender_facts(message: offender_pb2.Offender, now: datetime) -> OffenderFacts:
+def offender_facts(message: offender_pb2.Offender, now: datetime, before: OffenderFacts | None = None) -> OffenderFacts:
     """What a caller states about an offender, checked against the register's rules.
+
+    Args:
+        before: what the record holds already; None on entry.
 
     Raises:
         Refused: INVALID_FIELD; paths begin at "offender.".
@@ -205,8 +209,22 @@ def offender_facts(message: offender_pb2.Offender, now: datetime) -> OffenderFac
             ),
         )
         if not read.violations:
-            read.violations.extend(facts.violations(today(now)))
+            read.violations.extend(facts.violations(today(now), before))
     return facts
+
+
+def court_event(message: registry_service_pb2.RecordCourtEventRequest, now: datetime) -> tuple[CourtEvent, date, str]:
+    """What happened at a court, on which day, and by which order.
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
+    with _reading() as read:
+        reason = read.text("reason", message.reason)
+        day = read.day("event_date", message.event_date)
+        if day > today(now):
+            read.wrong("event_date", "IN_FUTURE", "must not lie in the future")
+    return _member(CourtEvent, offender_pb2.CourtEvent, message.event), day, reason
 
 
 def _conviction(read: Reader, path: str, message: offender_pb2.Conviction) -> Conviction:
@@ -224,10 +242,24 @@ def _conviction(read: Reader, path: str, message: offender_pb2.Conviction) -> Co
 
 
 def offender_message(offender: Offender) -> offender_pb2.Offender:
-    """A record as a message."""
-    person = offender.facts.person
+    """A record as a message; a sealed one without what it was about."""
+    message = _facts_message(offender.facts) if offender.facts else offender_pb2.Offender()
+    message.MergeFrom(
+        offender_pb2.Offender(
+            name=offender.name,
+            owner=f"nodes/{offender.owner}",
+            status=_value(offender_pb2.OffenderStatus, offender.status),
+            etag=offender.etag,
+            create_time=timestamp(offender.created_at),
+            update_time=timestamp(offender.updated_at),
+        )
+    )
+    return message
+
+
+def _facts_message(facts: OffenderFacts) -> offender_pb2.Offender:
+    person = facts.person
     return offender_pb2.Offender(
-        name=offender.name,
         person=offender_pb2.Person(
             cnic=person.cnic.formatted,
             full_name=person.full_name,
@@ -238,17 +270,12 @@ def offender_message(offender: Offender) -> offender_pb2.Offender:
             sex=_value(offender_pb2.Sex, person.sex),
             date_of_birth=person.date_of_birth.isoformat(),
         ),
-        district=offender.facts.district,
-        convictions=[_conviction_message(conviction) for conviction in offender.facts.convictions],
-        owner=f"nodes/{offender.owner}",
-        status=_value(offender_pb2.OffenderStatus, offender.status),
-        etag=offender.etag,
-        create_time=timestamp(offender.created_at),
-        update_time=timestamp(offender.updated_at),
+        district=facts.district,
+        convictions=[_conviction_message(number, conviction) for number, conviction in enumerate(facts.convictions, 1)],
     )
 
 
-def _conviction_message(conviction: Conviction) -> offender_pb2.Conviction:
+def _conviction_message(number: int, conviction: Conviction) -> offender_pb2.Conviction:
     return offender_pb2.Conviction(
         court=conviction.court,
         case_number=conviction.case_number,
@@ -260,6 +287,7 @@ def _conviction_message(conviction: Conviction) -> offender_pb2.Conviction:
         finality=_value(offender_pb2.Finality, conviction.finality),
         finality_date=conviction.finality_date.isoformat() if conviction.finality_date else "",
         victim_class=_value(offender_pb2.VictimClass, conviction.victim_class),
+        number=number,
     )
 
 
@@ -270,12 +298,12 @@ _UPDATABLE = {"person", "district", "convictions"} | {
 
 
 def masked(
-    current: Offender,
+    current: OffenderFacts,
     change: offender_pb2.Offender,
     mask: FieldMask,
     validate: Callable[[offender_pb2.Offender], None],
 ) -> offender_pb2.Offender:
-    """The record as it would stand after an update (AIP-134).
+    """The facts of a record as they would stand after an update (AIP-134).
 
     Args:
         validate: applies the contract's rules to the result.
@@ -286,7 +314,7 @@ def masked(
     wrong = [path for path in mask.paths if path not in _UPDATABLE]
     if wrong or not 1 <= len(mask.paths) <= _MAX_PATHS:
         raise invalid(Violation("update_mask", "INVALID_PATH", "must name fields that an update can change"))
-    result = offender_message(current)
+    result = _facts_message(current)
     # Repeated fields are replaced as a whole, as the AIP says.
     mask.MergeMessage(change, result, True, True)
     validate(result)
@@ -341,13 +369,13 @@ def _detail(read: Reader, message: notice_pb2.Notice) -> NameChange | AddressCha
 
 
 def notice_message(notice: Notice) -> notice_pb2.Notice:
-    """A notice as a message."""
+    """A notice as a message; that of a sealed record without what was notified."""
     message = notice_pb2.Notice(
-        name=notice.name,
-        notified_date=notice.facts.notified_date.isoformat(),
-        recorder=f"nodes/{notice.recorder}",
-        create_time=timestamp(notice.created_at),
+        name=notice.name, recorder=f"nodes/{notice.recorder}", create_time=timestamp(notice.created_at)
     )
+    if notice.facts is None:
+        return message
+    message.notified_date = notice.facts.notified_date.isoformat()
     match notice.facts.detail:
         case NameChange() as detail:
             message.name_change.full_name = detail.full_name

@@ -10,9 +10,9 @@ from uuid import UUID
 from google.protobuf.message import Message
 
 from hub.domain.errors import Refused, Violation, invalid
-from hub.domain.offender import Offender, OffenderFacts
+from hub.domain.offender import OffenderFacts
 from hub.domain.ports import RequestKey
-from hub.service.registry import Draft, Registry, Written
+from hub.service.registry import Draft, Edit, Registry, Written
 from hub.transport import convert
 from hub.transport.batches import batches
 from hub.transport.contract import reason_value
@@ -54,21 +54,25 @@ class RegistryServicer(RegistryServiceServicer):
         )
 
     async def UpdateOffender(self, request: pb.UpdateOffenderRequest, context: Any) -> pb.UpdateOffenderResponse:
-        def change(current: Offender) -> OffenderFacts:
+        def change(current: OffenderFacts) -> OffenderFacts:
             check = partial(validate, prefix="offender")
             merged = convert.masked(current, request.offender, request.update_mask, check)
-            facts = convert.offender_facts(merged, self._clock())
-            if facts.person.cnic != current.facts.person.cnic:
-                raise invalid(Violation("offender.person.cnic", "IMMUTABLE", "cannot be changed by an update"))
-            return facts
+            return convert.offender_facts(merged, self._clock(), current)
 
         if not request.offender.etag:
             raise invalid(Violation("offender.etag", "REQUIRED", "must be the etag that was read"))
         offender_id = convert.offender_id(request.offender.name, "offender.name")
-        written = await self._registry.update(
-            current_caller(), offender_id, request_key(request), request.offender.etag, change
-        )
+        edit = Edit(offender_id, request_key(request), request.offender.etag)
+        written = await self._registry.update(current_caller(), edit, change)
         return pb.UpdateOffenderResponse(
+            offender=convert.offender_message(written.offender), revision=written.revision.token
+        )
+
+    async def RecordCourtEvent(self, request: pb.RecordCourtEventRequest, context: Any) -> pb.RecordCourtEventResponse:
+        event, day, reason = convert.court_event(request, self._clock())
+        edit = Edit(convert.offender_id(request.name, "name"), request_key(request), request.etag, reason)
+        written = await self._registry.record_court_event(current_caller(), edit, request.conviction_number, event, day)
+        return pb.RecordCourtEventResponse(
             offender=convert.offender_message(written.offender), revision=written.revision.token
         )
 

@@ -20,7 +20,7 @@ from nsor.common.v1.error_reason_pb2 import ErrorReason, status_code
 from nsor.common.v1.officer_pb2 import OfficerContext
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesRequest
 from nsor.monitoring.v1.notice_pb2 import Notice
-from nsor.registry.v1.offender_pb2 import Offender, Person, VictimClass
+from nsor.registry.v1.offender_pb2 import COURT_EVENT_APPEAL_FILED, Offender, Person, VictimClass
 from nsor.registry.v1.registry_service_pb2 import CreateOffenderResponse, GetOffenderRequest
 from tests.support.contract import (
     INVESTIGATION,
@@ -32,6 +32,7 @@ from tests.support.contract import (
     Node,
     access,
     change,
+    court_event,
     node,
     notification,
     path,
@@ -47,6 +48,7 @@ ROLES = {
     "npb": access_pb2.ROLE_NPB,
     "punjab-police": access_pb2.ROLE_POLICE,
     "sindh-police": access_pb2.ROLE_POLICE,
+    "lahore-high-court": access_pb2.ROLE_COURTS,
     "fia": access_pb2.ROLE_FIA,
     "sed-punjab": access_pb2.ROLE_VETTING_AGENCY,
     "sms-7000": access_pb2.ROLE_PUBLIC_GATEWAY,
@@ -108,6 +110,10 @@ def test_only_the_owner_and_npb_write_a_record(sindh: Node, npb: Node, written: 
     updated = npb.update(written.offender, "district").offender
     assert updated.owner == "nodes/punjab-police", "NPB may change a record without taking it over"
     assert npb.call(notification(name)).notice.recorder == "nodes/npb"
+
+
+def test_not_even_the_owner_decides_for_a_court(punjab: Node, written: CreateOffenderResponse) -> None:
+    assert punjab.refused(court_event(written.offender, COURT_EVENT_APPEAL_FILED)).reason == "ROLE_NOT_ALLOWED"
 
 
 def test_maintenance_reads_own_records_only(punjab: Node, sindh: Node, written: CreateOffenderResponse) -> None:

@@ -24,7 +24,7 @@ from nsor.federation.v1.federation_service_pb2 import (
 from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesRequest
 from nsor.monitoring.v1.notice_pb2 import TRAVEL_SCOPE_DOMESTIC, AddressChange, NameChange
-from nsor.registry.v1.offender_pb2 import Offender
+from nsor.registry.v1.offender_pb2 import FINALITY_SET_ASIDE, Offender
 from nsor.registry.v1.registry_service_pb2 import CreateOffenderResponse, GetOffenderRequest, ListOffendersRequest
 from tests.support.contract import (
     INVESTIGATION,
@@ -352,6 +352,9 @@ def test_a_name_is_in_its_script(refuses: Refuses, kind: str, path: str) -> None
         ("create", "offender.convictions[0].offence_code", "PPC-9999"),
         ("create", "offender.convictions[0].offence_code", "376"),
         ("create", "offender.convictions[0].finality_date", "1999-12-31"),
+        ("create", "offender.convictions[0].finality", FINALITY_SET_ASIDE),
+        ("update", "offender.convictions[0].finality", FINALITY_SET_ASIDE),
+        ("update", "offender.convictions", []),
         ("update", "offender.convictions[0].offence_code", "PPC-9999"),
         ("update", "offender.convictions[0].finality_date", "1999-12-31"),
         ("update", "offender.person.cnic", "91234-1234567-1"),

@@ -43,7 +43,7 @@ from nsor.monitoring.v1.monitoring_service_pb2 import (
 )
 from nsor.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceStub
 from nsor.monitoring.v1.notice_pb2 import Notice
-from nsor.registry.v1.offender_pb2 import Offender
+from nsor.registry.v1.offender_pb2 import CourtEvent, Offender
 from nsor.registry.v1.registry_service_pb2 import (
     CreateOffenderRequest,
     CreateOffenderResponse,
@@ -52,6 +52,8 @@ from nsor.registry.v1.registry_service_pb2 import (
     ImportOffendersResponse,
     ListOffendersRequest,
     ListOffendersResponse,
+    RecordCourtEventRequest,
+    RecordCourtEventResponse,
     UpdateOffenderRequest,
     UpdateOffenderResponse,
 )
@@ -206,6 +208,44 @@ class AsyncClient:
             officer=officer,
         )
         return await self._call(self._registry.UpdateOffender, request, timeout, request.request_id)
+
+    async def record_court_event(
+        self,
+        offender: Offender,
+        conviction_number: int,
+        event: CourtEvent.ValueType,
+        event_date: str,
+        reason: str,
+        *,
+        request_id: str | None = None,
+        officer: OfficerContext | None = None,
+        timeout: float | None = None,
+    ) -> RecordCourtEventResponse:
+        """Records what a court decided about a conviction. For courts, and for NPB on a court's order.
+
+        Setting the last conviction aside seals the record for ever.
+
+        Args:
+            offender: the record as it was read; its `name` and `etag` are sent.
+            conviction_number: `number` of the conviction in it.
+            event_date: day of the order, as "YYYY-MM-DD".
+            reason: the order: court, number and date. Nothing about a victim.
+
+        Raises:
+            Conflict: the record was changed since it was read.
+            FailedPrecondition: the event cannot follow on what the register knows, or the record is sealed.
+        """
+        request = RecordCourtEventRequest(
+            name=offender.name,
+            etag=offender.etag,
+            conviction_number=conviction_number,
+            event=event,
+            event_date=event_date,
+            reason=reason,
+            request_id=request_id or _new_id(),
+            officer=officer,
+        )
+        return await self._call(self._registry.RecordCourtEvent, request, timeout, request.request_id)
 
     async def import_offenders(
         self, rows: Iterable[ImportOffendersRequest], *, window: int = 256, timeout: float | None = None

@@ -22,7 +22,7 @@ from nsor.federation.v1.node_pb2 import Node
 from nsor.lookup.v1.lookup_service_pb2 import Outcome
 from nsor.monitoring.v1.monitoring_service_pb2 import RecordNoticeRequest
 from nsor.monitoring.v1.notice_pb2 import Notice
-from nsor.registry.v1.offender_pb2 import Offender
+from nsor.registry.v1.offender_pb2 import CourtEvent, Offender
 from nsor.registry.v1.registry_service_pb2 import CreateOffenderRequest, UpdateOffenderRequest
 from nsor_client import (
     Client,
@@ -117,6 +117,15 @@ class RoleName(StrEnum):
     public_gateway = "public-gateway"
 
 
+class CourtEventName(StrEnum):
+    """What happened to a conviction at a court."""
+
+    appeal_filed = "appeal-filed"
+    appeal_dismissed = "appeal-dismissed"
+    appeal_period_ended = "appeal-period-ended"
+    set_aside = "set-aside"
+
+
 OfficerOption = Annotated[
     str | None,
     typer.Option("--officer", envvar="NSOR_OFFICER", help="Who asks: belt number or login; yours by default."),
@@ -133,6 +142,7 @@ OutboxOption = Annotated[
     Path, typer.Option("--outbox", envvar="NSOR_OUTBOX", dir_okay=False, help="File of the outbox; made where missing.")
 ]
 JsonFile = Annotated[Path, typer.Argument(metavar="FILE|-", help="JSON; - is standard input.")]
+EtagOption = Annotated[str, typer.Option("--etag", help="Of the record as it was read: nsor offender get shows it.")]
 OffenderName = Annotated[str, typer.Argument(metavar="OFFENDER", help="Name of the record, offenders/...")]
 
 
@@ -335,6 +345,45 @@ def list_offenders(
             session.show(found, render.offender_line)
         if next(records, None) is not None:
             session.note(f"There are more than these {limit}; see --limit.")
+
+
+@offender_app.command("court-event")
+def record_court_event(
+    context: typer.Context,
+    name: OffenderName,
+    number: Annotated[int, typer.Argument(metavar="CONVICTION", help="Its number in the record, from 1.")],
+    event: Annotated[CourtEventName, typer.Argument()],
+    date: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="Day of the court's order.")],
+    order: Annotated[str, typer.Option(help="Which order: court, number and date. Nothing about a victim.")],
+    etag: EtagOption,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+    request_id: RequestIdOption = None,
+) -> None:
+    """Record what a court decided about a conviction. For courts, and for NPB.
+
+    Once the last conviction is set aside the record is sealed for ever: who
+    it was about is erased.
+
+    Example:
+
+      nsor offender court-event offenders/... 1 set-aside --etag 2 \\
+        --date 2026-06-01 --order "Crl. Appeal 120/2026, Lahore High Court"
+    """
+    session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
+    with session.client() as client:
+        response = client.record_court_event(
+            as_read(name, etag),
+            number,
+            CourtEvent.Value(f"COURT_EVENT_{event.name.upper()}"),
+            date,
+            order,
+            request_id=request_id,
+            officer=who,
+        )
+    session.show(response, lambda r: f"{render.word(r.offender, 'status')}: {r.offender.name} (revision {r.revision})")
 
 
 @notice_app.command()
@@ -702,6 +751,11 @@ def officer_context(officer: str | None, purpose: PurposeName, fir: str) -> Offi
             raise typer.BadParameter("no officer is given: use --officer, or set NSOR_OFFICER") from error
     number = Purpose.Value(f"PURPOSE_{purpose.name.upper()}")
     return OfficerContext(officer_id=officer, purpose=number, fir_number=fir)
+
+
+def as_read(name: str, etag: str) -> Offender:
+    """A record by its name, with the etag that was read; its quotes get lost in shells."""
+    return Offender(name=name, etag=f'"{etag.strip(chr(34))}"')
 
 
 def parse(file: Path, kind: type[_Message]) -> _Message:

@@ -87,13 +87,16 @@ def check(response: CheckCnicResponse) -> str:
 
 
 def offender(record: Offender) -> str:
-    """A whole record."""
-    fields = {
-        "record": record.name,
-        "CNIC": record.person.cnic,
-        "name": person(record.person),
-        "sex, born": f"{word(record.person, 'sex')}, {record.person.date_of_birth}",
-        "district": record.district,
+    """A whole record; of a sealed one, what is left."""
+    fields = {"record": record.name}
+    if record.HasField("person"):
+        fields |= {
+            "CNIC": record.person.cnic,
+            "name": person(record.person),
+            "sex, born": f"{word(record.person, 'sex')}, {record.person.date_of_birth}",
+            "district": record.district,
+        }
+    fields |= {
         "status": word(record, "status"),
         "owner": record.owner,
         "changed": moment(record.update_time),
@@ -105,7 +108,7 @@ def offender(record: Offender) -> str:
 
 def _conviction(c: Conviction) -> str:
     return clean(
-        f"{c.offence_code} on {c.conviction_date} ({word(c, 'finality')}), victim: "
+        f"{c.number}: {c.offence_code} on {c.conviction_date} ({word(c, 'finality')}), victim: "
         f"{word(c, 'victim_class')}; case {c.case_number}, {c.court}; FIR {c.fir_number}, {c.police_station}"
     )
 
@@ -114,7 +117,7 @@ def offender_line(record: Offender) -> str:
     """A record in a line."""
     status = word(record, "status")
     fields = (record.name, record.person.cnic, status, record.district, person(record.person))
-    return clean("  ".join(fields))
+    return clean("  ".join(field for field in fields if field))
 
 
 def node(found: Node) -> str:

@@ -267,6 +267,88 @@ class UpdateOffenderResponse(_message.Message):
 Global___UpdateOffenderResponse: _TypeAlias = UpdateOffenderResponse  # noqa: Y015
 
 @_typing.final
+class RecordCourtEventRequest(_message.Message):
+    """Request of RecordCourtEvent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    CONVICTION_NUMBER_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    EVENT_DATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    OFFICER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Resource name of the record, `offenders/{uuid}`."""
+    etag: _builtins.str
+    """Required. Etag of the record as it was read."""
+    conviction_number: _builtins.int
+    """Required. `number` of the conviction in the record, 1 to 50."""
+    event: _offender_pb2.CourtEvent.ValueType
+    """Required. What happened."""
+    event_date: _builtins.str
+    """Required. Day of the court's order, or of the end of the time to appeal, as "YYYY-MM-DD". Not before the conviction
+    nor the event before, not in the future.
+    """
+    reason: _builtins.str
+    """Required. By which order: court, number and date. 1 to 200 characters. Nothing about a victim belongs here."""
+    request_id: _builtins.str
+    """Required. A UUID made by the caller for this one intent (AIP-155)."""
+    @_builtins.property
+    def officer(self) -> _officer_pb2.OfficerContext:
+        """The officer who records it."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        conviction_number: _builtins.int = ...,
+        event: _offender_pb2.CourtEvent.ValueType = ...,
+        event_date: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        officer: _officer_pb2.OfficerContext | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conviction_number", b"conviction_number", "etag", b"etag", "event", b"event", "event_date", b"event_date", "name", b"name", "officer", b"officer", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordCourtEventRequest: _TypeAlias = RecordCourtEventRequest  # noqa: Y015
+
+@_typing.final
+class RecordCourtEventResponse(_message.Message):
+    """Response of RecordCourtEvent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFENDER_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.str
+    """Token of the state of the register after this change."""
+    @_builtins.property
+    def offender(self) -> _offender_pb2.Offender:
+        """The record as it was written."""
+
+    def __init__(
+        self,
+        *,
+        offender: _offender_pb2.Offender | None = ...,
+        revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordCourtEventResponse: _TypeAlias = RecordCourtEventResponse  # noqa: Y015
+
+@_typing.final
 class ImportOffendersRequest(_message.Message):
     """One row of ImportOffenders."""
 

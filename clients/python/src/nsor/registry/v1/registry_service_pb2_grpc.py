@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class RegistryServiceStub:
-    """Records of convicted offenders: entered and changed by the police forces, read by the authorities. Never open to the
-    public roles.
+    """Records of convicted offenders: entered and changed by the police forces, decided on by the courts, read by the
+    authorities. Never open to the public roles.
     """
 
     def __init__(self, channel):
@@ -56,6 +56,11 @@ class RegistryServiceStub:
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.UpdateOffenderRequest.SerializeToString,
                 response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.UpdateOffenderResponse.FromString,
                 _registered_method=True)
+        self.RecordCourtEvent = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/RecordCourtEvent',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.FromString,
+                _registered_method=True)
         self.ImportOffenders = channel.stream_stream(
                 '/nsor.registry.v1.RegistryService/ImportOffenders',
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ImportOffendersRequest.SerializeToString,
@@ -64,14 +69,14 @@ class RegistryServiceStub:
 
 
 class RegistryServiceServicer:
-    """Records of convicted offenders: entered and changed by the police forces, read by the authorities. Never open to the
-    public roles.
+    """Records of convicted offenders: entered and changed by the police forces, decided on by the courts, read by the
+    authorities. Never open to the public roles.
     """
 
     def CreateOffender(self, request, context):
         """Enters a convicted person. The caller becomes the owner of the record.
 
-        Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,7 +103,22 @@ class RegistryServiceServicer:
     def UpdateOffender(self, request, context):
         """Changes the fields that the mask names (AIP-134).
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, NOT_OWNER, ETAG_MISMATCH, REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
+        REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordCourtEvent(self, request, context):
+        """Records what a court decided about a conviction, the only way in which its finality changes. NPB does it for a court
+        that is not a node, on the court's order.
+
+        When the last conviction of a record is set aside, the record is sealed at once and for ever: checks find nothing any
+        more, who it was about is erased in all its versions and notices, and every node hears of it by the feed.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,6 +158,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.UpdateOffenderRequest.FromString,
                     response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.UpdateOffenderResponse.SerializeToString,
             ),
+            'RecordCourtEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordCourtEvent,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.SerializeToString,
+            ),
             'ImportOffenders': grpc.stream_stream_rpc_method_handler(
                     servicer.ImportOffenders,
                     request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ImportOffendersRequest.FromString,
@@ -152,8 +177,8 @@ def add_RegistryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RegistryService:
-    """Records of convicted offenders: entered and changed by the police forces, read by the authorities. Never open to the
-    public roles.
+    """Records of convicted offenders: entered and changed by the police forces, decided on by the courts, read by the
+    authorities. Never open to the public roles.
     """
 
     @staticmethod
@@ -254,6 +279,33 @@ class RegistryService:
             '/nsor.registry.v1.RegistryService/UpdateOffender',
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.UpdateOffenderRequest.SerializeToString,
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.UpdateOffenderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordCourtEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/RecordCourtEvent',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RegistryServiceStub:
-    """Records of convicted offenders: entered and changed by the police forces, read by the authorities. Never open to the
-    public roles.
+    """Records of convicted offenders: entered and changed by the police forces, decided on by the courts, read by the
+    authorities. Never open to the public roles.
     """
 
     @_typing.overload
@@ -38,7 +38,7 @@ class RegistryServiceStub:
     CreateOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.CreateOffenderRequest, _registry_service_pb2.CreateOffenderResponse]
     """Enters a convicted person. The caller becomes the owner of the record.
 
-    Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
     """
     GetOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetOffenderRequest, _registry_service_pb2.GetOffenderResponse]
     """Reads one record.
@@ -53,7 +53,18 @@ class RegistryServiceStub:
     UpdateOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateOffenderRequest, _registry_service_pb2.UpdateOffenderResponse]
     """Changes the fields that the mask names (AIP-134).
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, NOT_OWNER, ETAG_MISMATCH, REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
+    REQUEST_ID_REUSED.
+    """
+    RecordCourtEvent: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.RecordCourtEventRequest, _registry_service_pb2.RecordCourtEventResponse]
+    """Records what a court decided about a conviction, the only way in which its finality changes. NPB does it for a court
+    that is not a node, on the court's order.
+
+    When the last conviction of a record is set aside, the record is sealed at once and for ever: checks find nothing any
+    more, who it was about is erased in all its versions and notices, and every node hears of it by the feed.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
+    REQUEST_ID_REUSED.
     """
     ImportOffenders: _grpc.StreamStreamMultiCallable[_registry_service_pb2.ImportOffendersRequest, _registry_service_pb2.ImportOffendersResponse]
     """Enters many convicted persons: a stream of rows in, for each row one result out, in the order of the rows.
@@ -65,15 +76,15 @@ class RegistryServiceStub:
 
 @_typing.type_check_only
 class RegistryServiceAsyncStub(RegistryServiceStub):
-    """Records of convicted offenders: entered and changed by the police forces, read by the authorities. Never open to the
-    public roles.
+    """Records of convicted offenders: entered and changed by the police forces, decided on by the courts, read by the
+    authorities. Never open to the public roles.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.CreateOffenderRequest, _registry_service_pb2.CreateOffenderResponse]  # type: ignore[assignment]
     """Enters a convicted person. The caller becomes the owner of the record.
 
-    Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
     """
     GetOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetOffenderRequest, _registry_service_pb2.GetOffenderResponse]  # type: ignore[assignment]
     """Reads one record.
@@ -88,7 +99,18 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     UpdateOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateOffenderRequest, _registry_service_pb2.UpdateOffenderResponse]  # type: ignore[assignment]
     """Changes the fields that the mask names (AIP-134).
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, NOT_OWNER, ETAG_MISMATCH, REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
+    REQUEST_ID_REUSED.
+    """
+    RecordCourtEvent: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.RecordCourtEventRequest, _registry_service_pb2.RecordCourtEventResponse]  # type: ignore[assignment]
+    """Records what a court decided about a conviction, the only way in which its finality changes. NPB does it for a court
+    that is not a node, on the court's order.
+
+    When the last conviction of a record is set aside, the record is sealed at once and for ever: checks find nothing any
+    more, who it was about is erased in all its versions and notices, and every node hears of it by the feed.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
+    REQUEST_ID_REUSED.
     """
     ImportOffenders: _aio.StreamStreamMultiCallable[_registry_service_pb2.ImportOffendersRequest, _registry_service_pb2.ImportOffendersResponse]  # type: ignore[assignment]
     """Enters many convicted persons: a stream of rows in, for each row one result out, in the order of the rows.
@@ -99,8 +121,8 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Records of convicted offenders: entered and changed by the police forces, read by the authorities. Never open to the
-    public roles.
+    """Records of convicted offenders: entered and changed by the police forces, decided on by the courts, read by the
+    authorities. Never open to the public roles.
     """
 
     @_abc_1.abstractmethod
@@ -111,7 +133,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_registry_service_pb2.CreateOffenderResponse, _abc.Awaitable[_registry_service_pb2.CreateOffenderResponse]]:
         """Enters a convicted person. The caller becomes the owner of the record.
 
-        Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -144,7 +166,24 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_registry_service_pb2.UpdateOffenderResponse, _abc.Awaitable[_registry_service_pb2.UpdateOffenderResponse]]:
         """Changes the fields that the mask names (AIP-134).
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, NOT_OWNER, ETAG_MISMATCH, REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
+        REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def RecordCourtEvent(
+        self,
+        request: _registry_service_pb2.RecordCourtEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.RecordCourtEventResponse, _abc.Awaitable[_registry_service_pb2.RecordCourtEventResponse]]:
+        """Records what a court decided about a conviction, the only way in which its finality changes. NPB does it for a court
+        that is not a node, on the court's order.
+
+        When the last conviction of a record is set aside, the record is sealed at once and for ever: checks find nothing any
+        more, who it was about is erased in all its versions and notices, and every node hears of it by the feed.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
+        REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
