@@ -1,6 +1,6 @@
 """The feed of changes: what was committed, in one order."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -9,6 +9,7 @@ from uuid import UUID
 from hub.domain.node import Node
 from hub.domain.notice import Notice
 from hub.domain.offender import Offender
+from hub.domain.revision import Revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,23 @@ class Progress:
     seq: int
     acknowledged_at: datetime
     behind: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Whether a node has applied a version of a record; `acknowledged_at` is None if it never acknowledged anything."""
+
+    node: Node
+    applied: bool
+    acknowledged_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Propagation:
+    """How far the newest version of a record has come, and the revision that brought it."""
+
+    revision: Revision
+    receipts: Sequence[Receipt]
 
 
 @dataclass(frozen=True, slots=True)

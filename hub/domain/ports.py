@@ -9,6 +9,7 @@ from uuid import UUID
 
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
+from hub.domain.feed import Propagation
 from hub.domain.history import Version
 from hub.domain.node import Enrolment, Node, NodeChange
 from hub.domain.notice import Notice
@@ -88,6 +89,10 @@ class Transaction(Protocol):
 
     async def update_offender(self, version: Version) -> None:
         """Writes the next version of a locked record; one without facts seals it, and erases what was personal."""
+        ...
+
+    async def propagation(self, offender_id: UUID) -> Propagation | None:
+        """How far the newest version of a record has come to the nodes that may follow the feed."""
         ...
 
     async def insert_notice(self, recorded: Notice) -> None:

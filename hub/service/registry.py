@@ -13,6 +13,7 @@ from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
 from hub.domain.disclosure import require_owner, require_read
 from hub.domain.errors import Reason, Refused
+from hub.domain.feed import Propagation
 from hub.domain.history import Cause, Version
 from hub.domain.node import Caller, Purpose, Role
 from hub.domain.offender import CourtEvent, Offender, OffenderFacts, offender_name
@@ -131,6 +132,18 @@ class Registry:
         require_read(caller, offender.owner)
         await self._audit.append(self._entry(caller, offender))
         return offender
+
+    async def propagation(self, offender_id: UUID) -> Propagation:
+        """Which nodes have applied a record as it is. It tells nothing about a person, so it leaves no audit entry.
+
+        Raises:
+            Refused: OFFENDER_NOT_FOUND.
+        """
+        async with self._database.transaction() as tx:
+            propagation = await tx.propagation(offender_id)
+        if propagation is None:
+            raise not_found()
+        return propagation
 
     async def list(self, caller: Caller, *, before: UUID | None, limit: int) -> Sequence[Offender]:
         """Lists the caller's own records, or for NPB's oversight all, newest first, older than `before`."""

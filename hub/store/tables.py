@@ -148,6 +148,7 @@ request = Table(
     Column("version", Integer, nullable=False),
     Column("outbox_id", BigInteger, nullable=False),
     _time("created_at", server_default=text("clock_timestamp()")),
+    Index(None, "record_id"),
 )
 
 # What a transaction changed, until the sequencer moves it to the feed. `changes` is a list of [kind, id, version].

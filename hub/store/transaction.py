@@ -5,12 +5,13 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import Select, bindparam, delete, func, insert, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
+from hub.domain.feed import Propagation, Receipt
 from hub.domain.history import Version
 from hub.domain.node import Enrolment, Node, NodeChange, NodeState, Role
 from hub.domain.notice import Notice
@@ -25,6 +26,7 @@ from hub.store.tables import (
     node,
     node_certificate,
     node_change,
+    node_progress,
     notice,
     offender,
     offender_revision,
@@ -55,6 +57,19 @@ _INSERT_VERSIONS = insert(offender_revision)
 _INSERT_OUTBOX = insert(outbox).returning(outbox.c.id, _EPOCH)
 _INSERT_REQUESTS = insert(request)
 _INSERT_AUDIT = insert(audit_entry)
+# Where the newest version of a record stands in the feed: nowhere while it waits, and before the oldest event once the
+# feed has dropped it.
+_PLACE = text("""
+    SELECT epoch, written.outbox_id, CASE
+        WHEN event.seq IS NOT NULL THEN event.seq
+        WHEN NOT EXISTS (SELECT FROM outbox WHERE id = written.outbox_id) THEN (SELECT min(seq) - 1 FROM feed_event)
+    END AS seq
+    FROM offender
+    JOIN request AS written ON written.record_id = offender.id AND written.version = offender.version
+    LEFT JOIN feed_event AS event USING (outbox_id)
+    CROSS JOIN feed_head
+    WHERE offender.id = :id
+""")
 
 
 def select_offenders() -> Select[*tuple[Any, ...]]:
@@ -270,6 +285,27 @@ class StoreTransaction:
         ]
         if rows:
             await self._connection.execute(_INSERT_VERSIONS, rows)
+
+    async def propagation(self, offender_id: UUID) -> Propagation | None:
+        place = (await self._connection.execute(_PLACE, {"id": offender_id})).first()
+        if place is None:
+            return None
+        query = (
+            select_nodes()
+            .add_columns(node_progress.c.seq, node_progress.c.acknowledged_at)
+            .outerjoin(node_progress)
+            .where(node.c.role.in_([role for role in Role if not role.public]), node.c.state != NodeState.REVOKED)
+            .order_by(node.c.id)
+        )
+        receipts = [
+            Receipt(
+                node_of(row),
+                applied=place.seq is not None and row.seq is not None and row.seq >= place.seq,
+                acknowledged_at=row.acknowledged_at,
+            )
+            for row in await self._connection.execute(query)
+        ]
+        return Propagation(Revision(place.epoch, write=place.outbox_id), receipts)
 
     async def insert_notice(self, recorded: Notice) -> None:
         assert recorded.facts, "facts are erased, never written so"

@@ -76,6 +76,20 @@ class RegistryServicer(RegistryServiceServicer):
             offender=convert.offender_message(written.offender), revision=written.revision.token
         )
 
+    async def GetPropagation(self, request: pb.GetPropagationRequest, context: Any) -> pb.GetPropagationResponse:
+        propagation = await self._registry.propagation(convert.offender_id(request.name, "name"))
+        return pb.GetPropagationResponse(
+            revision=propagation.revision.token,
+            receipts=[
+                pb.Receipt(
+                    node=receipt.node.name,
+                    applied=receipt.applied,
+                    acknowledge_time=convert.timestamp(receipt.acknowledged_at) if receipt.acknowledged_at else None,
+                )
+                for receipt in propagation.receipts
+            ],
+        )
+
     async def ImportOffenders(
         self, request_iterator: AsyncIterator[pb.ImportOffendersRequest], context: Any
     ) -> AsyncIterator[pb.ImportOffendersResponse]:

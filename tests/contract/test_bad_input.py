@@ -25,7 +25,12 @@ from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesRequest
 from nsor.monitoring.v1.notice_pb2 import TRAVEL_SCOPE_DOMESTIC, AddressChange, NameChange
 from nsor.registry.v1.offender_pb2 import FINALITY_SET_ASIDE, Offender
-from nsor.registry.v1.registry_service_pb2 import CreateOffenderResponse, GetOffenderRequest, ListOffendersRequest
+from nsor.registry.v1.registry_service_pb2 import (
+    CreateOffenderResponse,
+    GetOffenderRequest,
+    GetPropagationRequest,
+    ListOffendersRequest,
+)
 from tests.support.contract import (
     INVESTIGATION,
     UNARY,
@@ -74,6 +79,7 @@ def valid(written: CreateOffenderResponse) -> dict[str, Any]:
         "get": GetOffenderRequest(name=name),
         "list": ListOffendersRequest(page_size=10),
         "update": change(written.offender, "person", "district", "convictions"),
+        "propagation": GetPropagationRequest(name=name),
         "check": CheckCnicRequest(cnic=written.offender.person.cnic, at_least_revision=written.revision),
         "acknowledge": AcknowledgeChangesRequest(revision=written.revision),
         "status": GetFederationStatusRequest(),

@@ -26,6 +26,8 @@ CREATE TABLE set_aside (
     offender_id uuid NOT NULL REFERENCES offender (id),
     day date NOT NULL
 );
+
+CREATE INDEX request_record_id_idx ON request (record_id);
 """
 
 

@@ -48,6 +48,8 @@ from nsor.registry.v1.registry_service_pb2 import (
     CreateOffenderRequest,
     CreateOffenderResponse,
     GetOffenderRequest,
+    GetPropagationRequest,
+    GetPropagationResponse,
     ImportOffendersRequest,
     ImportOffendersResponse,
     ListOffendersRequest,
@@ -246,6 +248,10 @@ class AsyncClient:
             officer=officer,
         )
         return await self._call(self._registry.RecordCourtEvent, request, timeout, request.request_id)
+
+    async def get_propagation(self, name: str, *, timeout: float | None = None) -> GetPropagationResponse:
+        """Tells which nodes have applied the newest version of a record, `offenders/{uuid}`, and which have not."""
+        return await self._call(self._registry.GetPropagation, GetPropagationRequest(name=name), timeout)
 
     async def import_offenders(
         self, rows: Iterable[ImportOffendersRequest], *, window: int = 256, timeout: float | None = None

@@ -49,6 +49,8 @@ from nsor.registry.v1.registry_service_pb2 import (
     CreateOffenderRequest,
     CreateOffenderResponse,
     GetOffenderRequest,
+    GetPropagationRequest,
+    GetPropagationResponse,
     ImportOffendersRequest,
     ImportOffendersResponse,
     ListOffendersRequest,
@@ -247,6 +249,10 @@ class Client:
             officer=officer,
         )
         return self._call(self._registry.RecordCourtEvent, request, timeout, request.request_id)
+
+    def get_propagation(self, name: str, *, timeout: float | None = None) -> GetPropagationResponse:
+        """Tells which nodes have applied the newest version of a record, `offenders/{uuid}`, and which have not."""
+        return self._call(self._registry.GetPropagation, GetPropagationRequest(name=name), timeout)
 
     def import_offenders(
         self, rows: Iterable[ImportOffendersRequest], *, window: int = 256, timeout: float | None = None

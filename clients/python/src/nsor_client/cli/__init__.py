@@ -386,6 +386,14 @@ def record_court_event(
     session.show(response, lambda r: f"{render.word(r.offender, 'status')}: {r.offender.name} (revision {r.revision})")
 
 
+@offender_app.command()
+def propagation(context: typer.Context, name: OffenderName) -> None:
+    """Show which nodes have applied the newest version of a record, and which have not."""
+    session = Session.of(context)
+    with session.client() as client:
+        session.show(client.get_propagation(name), render.propagation)
+
+
 @notice_app.command()
 def record(
     context: typer.Context,

@@ -22,6 +22,7 @@ from nsor.registry.v1.offender_pb2 import (
     Person,
     Sex,
 )
+from nsor.registry.v1.registry_service_pb2 import GetPropagationResponse
 from nsor_client.following import LineState
 
 _OUTCOMES = {
@@ -111,6 +112,20 @@ def _conviction(c: Conviction) -> str:
         f"{c.number}: {c.offence_code} on {c.conviction_date} ({word(c, 'finality')}), victim: "
         f"{word(c, 'victim_class')}; case {c.case_number}, {c.court}; FIR {c.fir_number}, {c.police_station}"
     )
+
+
+def propagation(response: GetPropagationResponse) -> str:
+    """A line for each node: whether it has applied a record, and when it was heard of last."""
+    rows = [("node", "applied", "last acknowledged")]
+    rows += [
+        (
+            receipt.node,
+            "yes" if receipt.applied else "no",
+            moment(receipt.acknowledge_time) if receipt.HasField("acknowledge_time") else "never",
+        )
+        for receipt in response.receipts
+    ]
+    return "\n".join(table(rows))
 
 
 def offender_line(record: Offender) -> str:

@@ -23,13 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from nsor.common.v1 import access_pb2 as nsor_dot_common_dot_v1_dot_access__pb2
 from nsor.common.v1 import error_reason_pb2 as nsor_dot_common_dot_v1_dot_error__reason__pb2
 from nsor.common.v1 import officer_pb2 as nsor_dot_common_dot_v1_dot_officer__pb2
 from nsor.registry.v1 import offender_pb2 as nsor_dot_registry_dot_v1_dot_offender__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'nsor/registry/v1/registry_service.proto\x12\x10nsor.registry.v1\x1a google/protobuf/field_mask.proto\x1a\x1bnsor/common/v1/access.proto\x1a!nsor/common/v1/error_reason.proto\x1a\x1cnsor/common/v1/officer.proto\x1a\x1fnsor/registry/v1/offender.proto\"\xbd\x01\n\x15\x43reateOffenderRequest\x12>\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderB\x06\xbaH\x03\xc8\x01\x01R\x08offender\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x03 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"l\n\x16\x43reateOffenderResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"\xa3\x01\n\x12GetOffenderRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\x12\x38\n\x07officer\x18\x02 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"M\n\x13GetOffenderResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\"\xa2\x01\n\x14ListOffendersRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\tpageToken\x12\x38\n\x07officer\x18\x03 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"y\n\x15ListOffendersResponse\x12\x38\n\toffenders\x18\x01 \x03(\x0b\x32\x1a.nsor.registry.v1.OffenderR\toffenders\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x82\x02\n\x15UpdateOffenderRequest\x12>\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderB\x06\xbaH\x03\xd8\x01\x03R\x08offender\x12\x43\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\nupdateMask\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x04 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"l\n\x16UpdateOffenderResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"\xe8\x03\n\x17RecordCourtEventRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\x12-\n\x04\x65tag\x18\x02 \x01(\tB\x19\xbaH\x16r\x11\x32\x0f^\"[0-9]{1,10}\"$\xc8\x01\x01R\x04\x65tag\x12\x36\n\x11\x63onviction_number\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x32(\x01R\x10\x63onvictionNumber\x12?\n\x05\x65vent\x18\x04 \x01(\x0e\x32\x1c.nsor.registry.v1.CourtEventB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x05\x65vent\x12\x45\n\nevent_date\x18\x05 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xc8\x01\x01R\teventDate\x12#\n\x06reason\x18\x06 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x06reason\x12*\n\nrequest_id\x18\x07 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x08 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"n\n\x18RecordCourtEventResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"\x9f\x01\n\x16ImportOffendersRequest\x12\x19\n\x03row\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01R\x03row\x12>\n\x08offender\x18\x02 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderB\x06\xbaH\x03\xc8\x01\x01R\x08offender\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"\x87\x01\n\x17ImportOffendersResponse\x12\x10\n\x03row\x18\x01 \x01(\x03R\x03row\x12\x1c\n\x08offender\x18\x02 \x01(\tH\x00R\x08offender\x12\x32\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1a.nsor.registry.v1.RowErrorH\x00R\x05\x65rrorB\x08\n\x06result\"\xa9\x02\n\x08RowError\x12\x33\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.nsor.common.v1.ErrorReasonR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12K\n\x10\x66ield_violations\x18\x03 \x03(\x0b\x32 .nsor.registry.v1.FieldViolationR\x0f\x66ieldViolations\x12\x44\n\x08metadata\x18\x04 \x03(\x0b\x32(.nsor.registry.v1.RowError.MetadataEntryR\x08metadata\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"`\n\x0e\x46ieldViolation\x12\x14\n\x05\x66ield\x18\x01 \x01(\tR\x05\x66ield\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12 \n\x0b\x64\x65scription\x18\x03 \x01(\tR\x0b\x64\x65scription2\xb7\x05\n\x0fRegistryService\x12m\n\x0e\x43reateOffender\x12\'.nsor.registry.v1.CreateOffenderRequest\x1a(.nsor.registry.v1.CreateOffenderResponse\"\x08\xaa\xbb\x18\x04\n\x02\x03\x02\x12j\n\x0bGetOffender\x12$.nsor.registry.v1.GetOffenderRequest\x1a%.nsor.registry.v1.GetOffenderResponse\"\x0e\xaa\xbb\x18\n\n\x06\x01\x02\x03\x04\x05\x06\x18\x01\x12m\n\rListOffenders\x12&.nsor.registry.v1.ListOffendersRequest\x1a\'.nsor.registry.v1.ListOffendersResponse\"\x0b\xaa\xbb\x18\x07\n\x03\x01\x02\x03\x18\x01\x12o\n\x0eUpdateOffender\x12\'.nsor.registry.v1.UpdateOffenderRequest\x1a(.nsor.registry.v1.UpdateOffenderResponse\"\n\xaa\xbb\x18\x06\n\x02\x03\x02\x10\x01\x12s\n\x10RecordCourtEvent\x12).nsor.registry.v1.RecordCourtEventRequest\x1a*.nsor.registry.v1.RecordCourtEventResponse\"\x08\xaa\xbb\x18\x04\n\x02\x06\x02\x12t\n\x0fImportOffenders\x12(.nsor.registry.v1.ImportOffendersRequest\x1a).nsor.registry.v1.ImportOffendersResponse\"\x08\xaa\xbb\x18\x04\n\x02\x03\x02(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'nsor/registry/v1/registry_service.proto\x12\x10nsor.registry.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\x1a!nsor/common/v1/error_reason.proto\x1a\x1cnsor/common/v1/officer.proto\x1a\x1fnsor/registry/v1/offender.proto\"\xbd\x01\n\x15\x43reateOffenderRequest\x12>\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderB\x06\xbaH\x03\xc8\x01\x01R\x08offender\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x03 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"l\n\x16\x43reateOffenderResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"\xa3\x01\n\x12GetOffenderRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\x12\x38\n\x07officer\x18\x02 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"M\n\x13GetOffenderResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\"\xa2\x01\n\x14ListOffendersRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\tpageToken\x12\x38\n\x07officer\x18\x03 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"y\n\x15ListOffendersResponse\x12\x38\n\toffenders\x18\x01 \x03(\x0b\x32\x1a.nsor.registry.v1.OffenderR\toffenders\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x82\x02\n\x15UpdateOffenderRequest\x12>\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderB\x06\xbaH\x03\xd8\x01\x03R\x08offender\x12\x43\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\nupdateMask\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x04 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"l\n\x16UpdateOffenderResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"\xe8\x03\n\x17RecordCourtEventRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\x12-\n\x04\x65tag\x18\x02 \x01(\tB\x19\xbaH\x16r\x11\x32\x0f^\"[0-9]{1,10}\"$\xc8\x01\x01R\x04\x65tag\x12\x36\n\x11\x63onviction_number\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x32(\x01R\x10\x63onvictionNumber\x12?\n\x05\x65vent\x18\x04 \x01(\x0e\x32\x1c.nsor.registry.v1.CourtEventB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x05\x65vent\x12\x45\n\nevent_date\x18\x05 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xc8\x01\x01R\teventDate\x12#\n\x06reason\x18\x06 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x06reason\x12*\n\nrequest_id\x18\x07 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x08 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"n\n\x18RecordCourtEventResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"l\n\x15GetPropagationRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\"k\n\x16GetPropagationResponse\x12\x1a\n\x08revision\x18\x01 \x01(\tR\x08revision\x12\x35\n\x08receipts\x18\x02 \x03(\x0b\x32\x19.nsor.registry.v1.ReceiptR\x08receipts\"~\n\x07Receipt\x12\x12\n\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n\x07\x61pplied\x18\x02 \x01(\x08R\x07\x61pplied\x12\x45\n\x10\x61\x63knowledge_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0f\x61\x63knowledgeTime\"\x9f\x01\n\x16ImportOffendersRequest\x12\x19\n\x03row\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01R\x03row\x12>\n\x08offender\x18\x02 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderB\x06\xbaH\x03\xc8\x01\x01R\x08offender\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"\x87\x01\n\x17ImportOffendersResponse\x12\x10\n\x03row\x18\x01 \x01(\x03R\x03row\x12\x1c\n\x08offender\x18\x02 \x01(\tH\x00R\x08offender\x12\x32\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1a.nsor.registry.v1.RowErrorH\x00R\x05\x65rrorB\x08\n\x06result\"\xa9\x02\n\x08RowError\x12\x33\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.nsor.common.v1.ErrorReasonR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12K\n\x10\x66ield_violations\x18\x03 \x03(\x0b\x32 .nsor.registry.v1.FieldViolationR\x0f\x66ieldViolations\x12\x44\n\x08metadata\x18\x04 \x03(\x0b\x32(.nsor.registry.v1.RowError.MetadataEntryR\x08metadata\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"`\n\x0e\x46ieldViolation\x12\x14\n\x05\x66ield\x18\x01 \x01(\tR\x05\x66ield\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12 \n\x0b\x64\x65scription\x18\x03 \x01(\tR\x0b\x64\x65scription2\xaa\x06\n\x0fRegistryService\x12m\n\x0e\x43reateOffender\x12\'.nsor.registry.v1.CreateOffenderRequest\x1a(.nsor.registry.v1.CreateOffenderResponse\"\x08\xaa\xbb\x18\x04\n\x02\x03\x02\x12j\n\x0bGetOffender\x12$.nsor.registry.v1.GetOffenderRequest\x1a%.nsor.registry.v1.GetOffenderResponse\"\x0e\xaa\xbb\x18\n\n\x06\x01\x02\x03\x04\x05\x06\x18\x01\x12m\n\rListOffenders\x12&.nsor.registry.v1.ListOffendersRequest\x1a\'.nsor.registry.v1.ListOffendersResponse\"\x0b\xaa\xbb\x18\x07\n\x03\x01\x02\x03\x18\x01\x12o\n\x0eUpdateOffender\x12\'.nsor.registry.v1.UpdateOffenderRequest\x1a(.nsor.registry.v1.UpdateOffenderResponse\"\n\xaa\xbb\x18\x06\n\x02\x03\x02\x10\x01\x12s\n\x10RecordCourtEvent\x12).nsor.registry.v1.RecordCourtEventRequest\x1a*.nsor.registry.v1.RecordCourtEventResponse\"\x08\xaa\xbb\x18\x04\n\x02\x06\x02\x12q\n\x0eGetPropagation\x12\'.nsor.registry.v1.GetPropagationRequest\x1a(.nsor.registry.v1.GetPropagationResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x12t\n\x0fImportOffenders\x12(.nsor.registry.v1.ImportOffendersRequest\x1a).nsor.registry.v1.ImportOffendersResponse\"\x08\xaa\xbb\x18\x04\n\x02\x03\x02(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -66,6 +67,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORDCOURTEVENTREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\010r\003\030\310\001\310\001\001'
   _globals['_RECORDCOURTEVENTREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_RECORDCOURTEVENTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\310\001\001'
+  _globals['_GETPROPAGATIONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETPROPAGATIONREQUEST'].fields_by_name['name']._serialized_options = b'\272H<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\310\001\001'
   _globals['_IMPORTOFFENDERSREQUEST'].fields_by_name['row']._loaded_options = None
   _globals['_IMPORTOFFENDERSREQUEST'].fields_by_name['row']._serialized_options = b'\272H\004\"\002(\001'
   _globals['_IMPORTOFFENDERSREQUEST'].fields_by_name['offender']._loaded_options = None
@@ -84,38 +87,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGISTRYSERVICE'].methods_by_name['UpdateOffender']._serialized_options = b'\252\273\030\006\n\002\003\002\020\001'
   _globals['_REGISTRYSERVICE'].methods_by_name['RecordCourtEvent']._loaded_options = None
   _globals['_REGISTRYSERVICE'].methods_by_name['RecordCourtEvent']._serialized_options = b'\252\273\030\004\n\002\006\002'
+  _globals['_REGISTRYSERVICE'].methods_by_name['GetPropagation']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['GetPropagation']._serialized_options = b'\252\273\030\010\n\006\001\002\003\004\005\006'
   _globals['_REGISTRYSERVICE'].methods_by_name['ImportOffenders']._loaded_options = None
   _globals['_REGISTRYSERVICE'].methods_by_name['ImportOffenders']._serialized_options = b'\252\273\030\004\n\002\003\002'
-  _globals['_CREATEOFFENDERREQUEST']._serialized_start=223
-  _globals['_CREATEOFFENDERREQUEST']._serialized_end=412
-  _globals['_CREATEOFFENDERRESPONSE']._serialized_start=414
-  _globals['_CREATEOFFENDERRESPONSE']._serialized_end=522
-  _globals['_GETOFFENDERREQUEST']._serialized_start=525
-  _globals['_GETOFFENDERREQUEST']._serialized_end=688
-  _globals['_GETOFFENDERRESPONSE']._serialized_start=690
-  _globals['_GETOFFENDERRESPONSE']._serialized_end=767
-  _globals['_LISTOFFENDERSREQUEST']._serialized_start=770
-  _globals['_LISTOFFENDERSREQUEST']._serialized_end=932
-  _globals['_LISTOFFENDERSRESPONSE']._serialized_start=934
-  _globals['_LISTOFFENDERSRESPONSE']._serialized_end=1055
-  _globals['_UPDATEOFFENDERREQUEST']._serialized_start=1058
-  _globals['_UPDATEOFFENDERREQUEST']._serialized_end=1316
-  _globals['_UPDATEOFFENDERRESPONSE']._serialized_start=1318
-  _globals['_UPDATEOFFENDERRESPONSE']._serialized_end=1426
-  _globals['_RECORDCOURTEVENTREQUEST']._serialized_start=1429
-  _globals['_RECORDCOURTEVENTREQUEST']._serialized_end=1917
-  _globals['_RECORDCOURTEVENTRESPONSE']._serialized_start=1919
-  _globals['_RECORDCOURTEVENTRESPONSE']._serialized_end=2029
-  _globals['_IMPORTOFFENDERSREQUEST']._serialized_start=2032
-  _globals['_IMPORTOFFENDERSREQUEST']._serialized_end=2191
-  _globals['_IMPORTOFFENDERSRESPONSE']._serialized_start=2194
-  _globals['_IMPORTOFFENDERSRESPONSE']._serialized_end=2329
-  _globals['_ROWERROR']._serialized_start=2332
-  _globals['_ROWERROR']._serialized_end=2629
-  _globals['_ROWERROR_METADATAENTRY']._serialized_start=2570
-  _globals['_ROWERROR_METADATAENTRY']._serialized_end=2629
-  _globals['_FIELDVIOLATION']._serialized_start=2631
-  _globals['_FIELDVIOLATION']._serialized_end=2727
-  _globals['_REGISTRYSERVICE']._serialized_start=2730
-  _globals['_REGISTRYSERVICE']._serialized_end=3425
+  _globals['_CREATEOFFENDERREQUEST']._serialized_start=256
+  _globals['_CREATEOFFENDERREQUEST']._serialized_end=445
+  _globals['_CREATEOFFENDERRESPONSE']._serialized_start=447
+  _globals['_CREATEOFFENDERRESPONSE']._serialized_end=555
+  _globals['_GETOFFENDERREQUEST']._serialized_start=558
+  _globals['_GETOFFENDERREQUEST']._serialized_end=721
+  _globals['_GETOFFENDERRESPONSE']._serialized_start=723
+  _globals['_GETOFFENDERRESPONSE']._serialized_end=800
+  _globals['_LISTOFFENDERSREQUEST']._serialized_start=803
+  _globals['_LISTOFFENDERSREQUEST']._serialized_end=965
+  _globals['_LISTOFFENDERSRESPONSE']._serialized_start=967
+  _globals['_LISTOFFENDERSRESPONSE']._serialized_end=1088
+  _globals['_UPDATEOFFENDERREQUEST']._serialized_start=1091
+  _globals['_UPDATEOFFENDERREQUEST']._serialized_end=1349
+  _globals['_UPDATEOFFENDERRESPONSE']._serialized_start=1351
+  _globals['_UPDATEOFFENDERRESPONSE']._serialized_end=1459
+  _globals['_RECORDCOURTEVENTREQUEST']._serialized_start=1462
+  _globals['_RECORDCOURTEVENTREQUEST']._serialized_end=1950
+  _globals['_RECORDCOURTEVENTRESPONSE']._serialized_start=1952
+  _globals['_RECORDCOURTEVENTRESPONSE']._serialized_end=2062
+  _globals['_GETPROPAGATIONREQUEST']._serialized_start=2064
+  _globals['_GETPROPAGATIONREQUEST']._serialized_end=2172
+  _globals['_GETPROPAGATIONRESPONSE']._serialized_start=2174
+  _globals['_GETPROPAGATIONRESPONSE']._serialized_end=2281
+  _globals['_RECEIPT']._serialized_start=2283
+  _globals['_RECEIPT']._serialized_end=2409
+  _globals['_IMPORTOFFENDERSREQUEST']._serialized_start=2412
+  _globals['_IMPORTOFFENDERSREQUEST']._serialized_end=2571
+  _globals['_IMPORTOFFENDERSRESPONSE']._serialized_start=2574
+  _globals['_IMPORTOFFENDERSRESPONSE']._serialized_end=2709
+  _globals['_ROWERROR']._serialized_start=2712
+  _globals['_ROWERROR']._serialized_end=3009
+  _globals['_ROWERROR_METADATAENTRY']._serialized_start=2950
+  _globals['_ROWERROR_METADATAENTRY']._serialized_end=3009
+  _globals['_FIELDVIOLATION']._serialized_start=3011
+  _globals['_FIELDVIOLATION']._serialized_end=3107
+  _globals['_REGISTRYSERVICE']._serialized_start=3110
+  _globals['_REGISTRYSERVICE']._serialized_end=3920
 # @@protoc_insertion_point(module_scope)

@@ -61,6 +61,11 @@ class RegistryServiceStub:
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.SerializeToString,
                 response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.FromString,
                 _registered_method=True)
+        self.GetPropagation = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/GetPropagation',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetPropagationRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetPropagationResponse.FromString,
+                _registered_method=True)
         self.ImportOffenders = channel.stream_stream(
                 '/nsor.registry.v1.RegistryService/ImportOffenders',
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ImportOffendersRequest.SerializeToString,
@@ -124,6 +129,15 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPropagation(self, request, context):
+        """Shows which nodes have applied the newest version of a record, by what each has acknowledged (AcknowledgeChanges).
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ImportOffenders(self, request_iterator, context):
         """Enters many convicted persons: a stream of rows in, for each row one result out, in the order of the rows.
 
@@ -162,6 +176,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.RecordCourtEvent,
                     request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.FromString,
                     response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.SerializeToString,
+            ),
+            'GetPropagation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPropagation,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetPropagationRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetPropagationResponse.SerializeToString,
             ),
             'ImportOffenders': grpc.stream_stream_rpc_method_handler(
                     servicer.ImportOffenders,
@@ -306,6 +325,33 @@ class RegistryService:
             '/nsor.registry.v1.RegistryService/RecordCourtEvent',
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.SerializeToString,
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPropagation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/GetPropagation',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetPropagationRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetPropagationResponse.FromString,
             options,
             channel_credentials,
             insecure,

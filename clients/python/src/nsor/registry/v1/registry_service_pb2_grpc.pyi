@@ -66,6 +66,11 @@ class RegistryServiceStub:
     Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
     REQUEST_ID_REUSED.
     """
+    GetPropagation: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetPropagationRequest, _registry_service_pb2.GetPropagationResponse]
+    """Shows which nodes have applied the newest version of a record, by what each has acknowledged (AcknowledgeChanges).
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND.
+    """
     ImportOffenders: _grpc.StreamStreamMultiCallable[_registry_service_pb2.ImportOffendersRequest, _registry_service_pb2.ImportOffendersResponse]
     """Enters many convicted persons: a stream of rows in, for each row one result out, in the order of the rows.
 
@@ -111,6 +116,11 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
 
     Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
     REQUEST_ID_REUSED.
+    """
+    GetPropagation: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetPropagationRequest, _registry_service_pb2.GetPropagationResponse]  # type: ignore[assignment]
+    """Shows which nodes have applied the newest version of a record, by what each has acknowledged (AcknowledgeChanges).
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND.
     """
     ImportOffenders: _aio.StreamStreamMultiCallable[_registry_service_pb2.ImportOffendersRequest, _registry_service_pb2.ImportOffendersResponse]  # type: ignore[assignment]
     """Enters many convicted persons: a stream of rows in, for each row one result out, in the order of the rows.
@@ -184,6 +194,17 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
         REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPropagation(
+        self,
+        request: _registry_service_pb2.GetPropagationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.GetPropagationResponse, _abc.Awaitable[_registry_service_pb2.GetPropagationResponse]]:
+        """Shows which nodes have applied the newest version of a record, by what each has acknowledged (AcknowledgeChanges).
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
