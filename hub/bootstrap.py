@@ -77,7 +77,9 @@ class _Worker:
         federation = Federation(self._database, self._tail, feed_store, self._audit, utc_now)
         membership = Membership(self._database, self._audit, signer_of(settings, utc_now), vault.token, utc_now)
         use_cases = UseCases(
-            registry=Registry(self._database, self._audit, utc_now),
+            registry=Registry(
+                self._database, self._audit, utc_now, transfer_time=timedelta(days=settings.transfer_days)
+            ),
             lookup=Lookup(
                 self._index,
                 self._tail,

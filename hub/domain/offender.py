@@ -227,6 +227,22 @@ class OffenderFacts:
         return after if after.standing else None
 
 
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A proposal to hand a record over, which is open. Until the receiver accepts, the sender stays responsible.
+
+    Attributes:
+        sender: id of the node that owns the record.
+        receiver: id of the node that it is proposed to.
+        due_at: when the proposal is overdue, so that NPB sees to it.
+    """
+
+    offender_id: UUID
+    sender: str
+    receiver: str
+    due_at: datetime
+
+
 def offender_name(id: UUID) -> str:
     """Resource name of a record, "offenders/{uuid}"."""
     return f"offenders/{id}"
@@ -248,6 +264,7 @@ class Offender:
     facts: OffenderFacts | None
     created_at: datetime
     updated_at: datetime
+    transfer: Transfer | None = None
 
     @property
     def name(self) -> str:

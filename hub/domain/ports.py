@@ -13,7 +13,7 @@ from hub.domain.feed import Propagation
 from hub.domain.history import Version
 from hub.domain.node import Enrolment, Node, NodeChange
 from hub.domain.notice import Notice
-from hub.domain.offender import Conviction, Offender
+from hub.domain.offender import Conviction, Offender, Transfer
 from hub.domain.revision import Revision
 
 
@@ -89,6 +89,17 @@ class Transaction(Protocol):
 
     async def update_offender(self, version: Version) -> None:
         """Writes the next version of a locked record; one without facts seals it, and erases what was personal."""
+        ...
+
+    async def list_transfers(
+        self, *, parties: Collection[str], overdue_at: datetime | None, before: UUID | None, limit: int
+    ) -> Sequence[Transfer]:
+        """Open proposals of records older than `before`, newest record first.
+
+        Args:
+            parties: ids of nodes; each must be the sender or the receiver.
+            overdue_at: only those that are overdue at this time; None for all.
+        """
         ...
 
     async def propagation(self, offender_id: UUID) -> Propagation | None:

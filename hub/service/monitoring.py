@@ -69,7 +69,7 @@ class Monitoring:
             offender = await tx.offender(offender_id)
             if offender is None:
                 raise not_found()
-            require_read(caller, offender.owner)
+            require_read(caller, offender)
             notices = await tx.list_notices(offender_id, before=before, limit=limit)
         await self._audit.append(AuditEntry(self._clock(), caller, offender_id.bytes, "ALLOWED"))
         return notices

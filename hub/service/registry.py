@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -11,12 +11,12 @@ from uuid_utils.compat import uuid7
 
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
-from hub.domain.disclosure import require_owner, require_read
-from hub.domain.errors import Reason, Refused
+from hub.domain.disclosure import require_owner, require_read, require_reason, require_receiver
+from hub.domain.errors import Reason, Refused, Violation, invalid
 from hub.domain.feed import Propagation
 from hub.domain.history import Cause, Version
-from hub.domain.node import Caller, Purpose, Role
-from hub.domain.offender import CourtEvent, Offender, OffenderFacts, offender_name
+from hub.domain.node import Caller, NodeState, Purpose, Role
+from hub.domain.offender import CourtEvent, Offender, OffenderFacts, Transfer, offender_name
 from hub.domain.ports import AuditLog, Database, RequestKey, Transaction, Write
 from hub.domain.revision import Revision
 from hub.service.group_commit import GroupCommit
@@ -61,12 +61,16 @@ class Registry:
 
     Args:
         clock: gives the current time, in UTC.
+        transfer_time: in which a proposed transfer is to be answered.
     """
 
-    def __init__(self, database: Database, audit: AuditLog, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, database: Database, audit: AuditLog, clock: Callable[[], datetime], *, transfer_time: timedelta
+    ) -> None:
         self._database = database
         self._audit = audit
         self._clock = clock
+        self._transfer_time = transfer_time
         # One for each node: its writes share transactions, and events; it cannot keep another node's waiting.
         self._groups: dict[str, GroupCommit[tuple[Caller, Draft], Written | Refused]] = {}
 
@@ -129,7 +133,7 @@ class Registry:
             offender = await tx.offender(offender_id)
         if offender is None:
             raise not_found()
-        require_read(caller, offender.owner)
+        require_read(caller, offender)
         await self._audit.append(self._entry(caller, offender))
         return offender
 
@@ -160,7 +164,7 @@ class Registry:
             change: gives the new facts for those that stand; it may raise `Refused`.
 
         Raises:
-            Refused: OFFENDER_NOT_FOUND, NOT_OWNER, OFFENDER_SEALED, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
+            Refused: OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
                 REQUEST_ID_REUSED, or what `change` raises.
         """
 
@@ -173,7 +177,7 @@ class Registry:
                 raise set_aside(offender_id)
             return replace(current, facts=new)
 
-        return await self._edit(caller, edit, changed, lambda current: require_owner(caller, current.owner))
+        return await self._edit(caller, edit, changed, lambda current: _require_owner(caller, current, edit.reason))
 
     async def record_court_event(
         self, caller: Caller, edit: Edit, conviction_number: int, event: CourtEvent, day: date
@@ -193,9 +197,93 @@ class Registry:
             if event is CourtEvent.SET_ASIDE:
                 conviction = facts.convictions[conviction_number - 1]
                 await tx.insert_set_aside(current.id, facts.person.cnic, conviction, day)
-            return replace(current, facts=after)
+            return replace(current, facts=after, transfer=current.transfer if after else None)
 
         return await self._edit(caller, edit, decided)
+
+    async def propose_transfer(self, caller: Caller, edit: Edit, receiver: str) -> Written:
+        """Proposes to hand a record over; its owner stays responsible until the receiver accepts.
+
+        Args:
+            receiver: id of a node of the police.
+
+        Raises:
+            Refused: OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, INVALID_FIELD,
+                TRANSFER_ALREADY_OPEN, REQUEST_ID_REUSED.
+        """
+
+        async def proposed(tx: Transaction, current: Offender, _: OffenderFacts) -> Offender:
+            if current.transfer:
+                raise Refused(
+                    Reason.TRANSFER_ALREADY_OPEN,
+                    "the record is proposed to a node already",
+                    metadata={"receiver": f"nodes/{current.transfer.receiver}"},
+                )
+            node = await tx.node(receiver)
+            if node is None or node.role is not Role.POLICE or node.state is not NodeState.ACTIVE:
+                raise invalid(Violation("receiver", "NO_POLICE", "must be an active node of the police"))
+            if receiver == current.owner:
+                raise invalid(Violation("receiver", "IS_OWNER", "must be another node than the owner"))
+            due_at = self._clock() + self._transfer_time
+            return replace(current, transfer=Transfer(current.id, current.owner, receiver, due_at))
+
+        return await self._edit(caller, edit, proposed, lambda current: _require_owner(caller, current, edit.reason))
+
+    async def accept_transfer(self, caller: Caller, edit: Edit) -> Written:
+        """Makes the receiver of a proposed record its owner.
+
+        Raises:
+            Refused: OFFENDER_NOT_FOUND, OFFENDER_SEALED, NO_OPEN_TRANSFER, NOT_RECEIVER, ETAG_MISMATCH,
+                REQUEST_ID_REUSED.
+        """
+
+        def allow(current: Offender) -> None:
+            require_receiver(caller, _open_transfer(current))
+            require_reason(caller, edit.reason)
+
+        async def accepted(_tx: Transaction, current: Offender, _: OffenderFacts) -> Offender:
+            return replace(current, owner=_open_transfer(current).receiver, transfer=None)
+
+        return await self._edit(caller, edit, accepted, allow)
+
+    async def decline_transfer(self, caller: Caller, edit: Edit) -> Written:
+        """Ends a proposal: its receiver does not want the record, or the owner takes it back.
+
+        Raises:
+            Refused: as of `accept_transfer`.
+        """
+
+        def allow(current: Offender) -> None:
+            transfer = _open_transfer(current)
+            if caller.node.id != transfer.sender:
+                require_receiver(caller, transfer)
+
+        async def declined(_tx: Transaction, current: Offender, _: OffenderFacts) -> Offender:
+            return replace(current, transfer=None)
+
+        return await self._edit(caller, edit, declined, allow)
+
+    async def list_transfers(
+        self, caller: Caller, *, node: str, overdue_only: bool, before: UUID | None, limit: int
+    ) -> Sequence[Transfer]:
+        """Lists open proposals to or of the caller, for NPB all, of records older than `before`.
+
+        It tells nothing about a person, so it leaves no audit entry.
+
+        Args:
+            node: only those to or of this node; empty for all.
+
+        Raises:
+            Refused: INVALID_FIELD: there is no such node.
+        """
+        parties = {node} if node else set[str]()
+        if caller.node.role is not Role.NPB:
+            parties.add(caller.node.id)
+        overdue_at = self._clock() if overdue_only else None
+        async with self._database.transaction() as tx:
+            if node and await tx.node(node) is None:
+                raise invalid(Violation("node", "UNKNOWN_NODE", "is no node of the federation"))
+            return await tx.list_transfers(parties=parties, overdue_at=overdue_at, before=before, limit=limit)
 
     async def _edit(
         self,
@@ -220,9 +308,9 @@ class Registry:
                 if isinstance(replay, Refused):
                     raise replay
                 return replay
-            allow(current)
             if current.facts is None:
                 raise sealed()
+            allow(current)
             if edit.etag != current.etag:
                 raise Refused(Reason.ETAG_MISMATCH, "the record changed since it was read; read it again")
             changed = await change(tx, current, current.facts)
@@ -259,6 +347,20 @@ class Registry:
 
     def _entry(self, caller: Caller, offender: Offender) -> AuditEntry:
         return AuditEntry(self._clock(), caller, offender.id.bytes, "ALLOWED")
+
+
+def _require_owner(caller: Caller, current: Offender, reason: str) -> None:
+    """Lets the owner write a record, and NPB with a reason."""
+    require_owner(caller, current.owner)
+    if caller.node.id != current.owner:
+        require_reason(caller, reason)
+
+
+def _open_transfer(current: Offender) -> Transfer:
+    """The open proposal of a record, which must have one."""
+    if current.transfer is None:
+        raise Refused(Reason.NO_OPEN_TRANSFER, "nobody proposes to hand the record over")
+    return current.transfer
 
 
 def not_found() -> Refused:

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from hub.domain.history import Cause
 from hub.domain.node import Officer
 from hub.domain.notice import Notice, NoticeFacts
-from hub.domain.offender import Offender, OffenderFacts
+from hub.domain.offender import Offender, OffenderFacts, Transfer
 from hub.store.vault import RecordKey, Vault
 
 _offender: TypeAdapter[OffenderFacts] = TypeAdapter(OffenderFacts)
@@ -67,6 +67,7 @@ def open_offender(
     body: bytes,
     created_at: datetime,
     changed_at: datetime,
+    transfer: Transfer | None,
 ) -> Offender:
     """One version of a record, from its columns; without its key it is a sealed one.
 
@@ -84,6 +85,7 @@ def open_offender(
         facts=facts,
         created_at=created_at,
         updated_at=changed_at,
+        transfer=transfer,
     )
 
 

@@ -115,6 +115,9 @@ offender_revision = Table(
     Column("actor", Text, ForeignKey("node.id"), nullable=False),
     Column("method", Text, nullable=False),
     Column("why", LargeBinary),
+    Column("transfer_receiver", Text, ForeignKey("node.id")),
+    _time("transfer_due_at", nullable=True),
+    Index(None, "offender_id", "version", postgresql_where=text("transfer_receiver IS NOT NULL")),
 )
 
 # Convictions that were set aside, so that no late copy brings one back: a keyed hash of person and case, and the day on

@@ -15,7 +15,7 @@ from hub.domain.feed import Propagation, Receipt
 from hub.domain.history import Version
 from hub.domain.node import Enrolment, Node, NodeChange, NodeState, Role
 from hub.domain.notice import Notice
-from hub.domain.offender import Conviction, Offender
+from hub.domain.offender import Conviction, Offender, Transfer
 from hub.domain.ports import PastRequest, Write
 from hub.domain.revision import Revision
 from hub.store import bodies
@@ -82,6 +82,8 @@ def select_offenders() -> Select[*tuple[Any, ...]]:
         offender_revision.c.version,
         offender_revision.c.body,
         offender_revision.c.changed_at,
+        offender_revision.c.transfer_receiver,
+        offender_revision.c.transfer_due_at,
     )
 
 
@@ -110,7 +112,15 @@ def open_row(vault: Vault, row: Any) -> Offender:
         body=row.body,
         created_at=row.created_at,
         changed_at=row.changed_at,
+        transfer=_transfer(row),
     )
+
+
+def _transfer(row: Any) -> Transfer | None:
+    """The open proposal in a version of a record, if it has one."""
+    if row.transfer_receiver is None:
+        return None
+    return Transfer(row.id, row.owner, row.transfer_receiver, row.transfer_due_at)
 
 
 def select_notices() -> Select[*tuple[Any, ...]]:
@@ -278,6 +288,8 @@ class StoreTransaction:
                 "changed_at": o.updated_at,
                 "actor": v.cause.node,
                 "method": v.cause.method,
+                "transfer_receiver": o.transfer.receiver if o.transfer else None,
+                "transfer_due_at": o.transfer.due_at if o.transfer else None,
                 "why": bodies.seal_why(self._vault, key, o.id, o.version, v.cause) if key and v.cause.given else None,
             }
             for v, key in versions
@@ -285,6 +297,21 @@ class StoreTransaction:
         ]
         if rows:
             await self._connection.execute(_INSERT_VERSIONS, rows)
+
+    async def list_transfers(
+        self, *, parties: Collection[str], overdue_at: datetime | None, before: UUID | None, limit: int
+    ) -> Sequence[Transfer]:
+        of = offender_revision.c
+        query = select(offender.c.id, of.owner, of.transfer_receiver, of.transfer_due_at)
+        query = query.join_from(offender, offender_revision, _CURRENT).where(of.transfer_receiver.is_not(None))
+        for node_id in parties:
+            query = query.where((of.owner == node_id) | (of.transfer_receiver == node_id))
+        if overdue_at is not None:
+            query = query.where(of.transfer_due_at < overdue_at)
+        if before is not None:
+            query = query.where(offender.c.id < before)
+        rows = await self._connection.execute(query.order_by(offender.c.id.desc()).limit(limit))
+        return [transfer for row in rows if (transfer := _transfer(row))]
 
     async def propagation(self, offender_id: UUID) -> Propagation | None:
         place = (await self._connection.execute(_PLACE, {"id": offender_id})).first()

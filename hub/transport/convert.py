@@ -35,7 +35,9 @@ from hub.domain.offender import (
     OffenderFacts,
     Person,
     Sex,
+    Transfer,
     VictimClass,
+    offender_name,
 )
 from nsor.common.v1 import access_pb2, officer_pb2
 from nsor.federation.v1 import federation_service_pb2, node_pb2
@@ -213,18 +215,27 @@ def offender_facts(message: offender_pb2.Offender, now: datetime, before: Offend
     return facts
 
 
-def court_event(message: registry_service_pb2.RecordCourtEventRequest, now: datetime) -> tuple[CourtEvent, date, str]:
-    """What happened at a court, on which day, and by which order.
+def court_event(message: registry_service_pb2.RecordCourtEventRequest, now: datetime) -> tuple[CourtEvent, date]:
+    """What happened at a court, and on which day.
 
     Raises:
         Refused: INVALID_FIELD.
     """
     with _reading() as read:
-        reason = read.text("reason", message.reason)
         day = read.day("event_date", message.event_date)
         if day > today(now):
             read.wrong("event_date", "IN_FUTURE", "must not lie in the future")
-    return _member(CourtEvent, offender_pb2.CourtEvent, message.event), day, reason
+    return _member(CourtEvent, offender_pb2.CourtEvent, message.event), day
+
+
+def reason(text: str) -> str:
+    """Why a record is changed, in the caller's words; empty if it says nothing.
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
+    with _reading() as read:
+        return read.text("reason", text, required=False)
 
 
 def _conviction(read: Reader, path: str, message: offender_pb2.Conviction) -> Conviction:
@@ -252,9 +263,20 @@ def offender_message(offender: Offender) -> offender_pb2.Offender:
             etag=offender.etag,
             create_time=timestamp(offender.created_at),
             update_time=timestamp(offender.updated_at),
+            transfer=transfer_message(offender.transfer) if offender.transfer else None,
         )
     )
     return message
+
+
+def transfer_message(transfer: Transfer) -> offender_pb2.Transfer:
+    """An open proposal as a message."""
+    return offender_pb2.Transfer(
+        offender=offender_name(transfer.offender_id),
+        sender=f"nodes/{transfer.sender}",
+        receiver=f"nodes/{transfer.receiver}",
+        due_time=timestamp(transfer.due_at),
+    )
 
 
 def _facts_message(facts: OffenderFacts) -> offender_pb2.Offender:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from google.protobuf.message import Message
@@ -22,6 +22,8 @@ from hub.transport.validation import validate
 from nsor.registry.v1 import registry_service_pb2 as pb
 from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
 
+R = TypeVar("R")
+
 
 class RegistryServicer(RegistryServiceServicer):
     """Converts, calls the use case, converts back."""
@@ -35,9 +37,7 @@ class RegistryServicer(RegistryServiceServicer):
         [result] = await self._registry.create(current_caller(), [draft])
         if isinstance(result, Refused):
             raise result
-        return pb.CreateOffenderResponse(
-            offender=convert.offender_message(result.offender), revision=result.revision.token
-        )
+        return _answer(pb.CreateOffenderResponse, result)
 
     async def GetOffender(self, request: pb.GetOffenderRequest, context: Any) -> pb.GetOffenderResponse:
         offender = await self._registry.get(current_caller(), convert.offender_id(request.name, "name"))
@@ -62,18 +62,43 @@ class RegistryServicer(RegistryServiceServicer):
         if not request.offender.etag:
             raise invalid(Violation("offender.etag", "REQUIRED", "must be the etag that was read"))
         offender_id = convert.offender_id(request.offender.name, "offender.name")
-        edit = Edit(offender_id, request_key(request), request.offender.etag)
-        written = await self._registry.update(current_caller(), edit, change)
-        return pb.UpdateOffenderResponse(
-            offender=convert.offender_message(written.offender), revision=written.revision.token
-        )
+        reason = convert.reason(request.reason)
+        edit = Edit(offender_id, request_key(request), request.offender.etag, reason)
+        return _answer(pb.UpdateOffenderResponse, await self._registry.update(current_caller(), edit, change))
 
     async def RecordCourtEvent(self, request: pb.RecordCourtEventRequest, context: Any) -> pb.RecordCourtEventResponse:
-        event, day, reason = convert.court_event(request, self._clock())
-        edit = Edit(convert.offender_id(request.name, "name"), request_key(request), request.etag, reason)
-        written = await self._registry.record_court_event(current_caller(), edit, request.conviction_number, event, day)
-        return pb.RecordCourtEventResponse(
-            offender=convert.offender_message(written.offender), revision=written.revision.token
+        event, day = convert.court_event(request, self._clock())
+        written = await self._registry.record_court_event(
+            current_caller(), _edit(request), request.conviction_number, event, day
+        )
+        return _answer(pb.RecordCourtEventResponse, written)
+
+    async def ProposeTransfer(self, request: pb.ProposeTransferRequest, context: Any) -> pb.ProposeTransferResponse:
+        receiver = convert.node_id(request.receiver)
+        written = await self._registry.propose_transfer(current_caller(), _edit(request), receiver)
+        return _answer(pb.ProposeTransferResponse, written)
+
+    async def AcceptTransfer(self, request: pb.AcceptTransferRequest, context: Any) -> pb.AcceptTransferResponse:
+        written = await self._registry.accept_transfer(current_caller(), _edit(request))
+        return _answer(pb.AcceptTransferResponse, written)
+
+    async def DeclineTransfer(self, request: pb.DeclineTransferRequest, context: Any) -> pb.DeclineTransferResponse:
+        written = await self._registry.decline_transfer(current_caller(), _edit(request))
+        return _answer(pb.DeclineTransferResponse, written)
+
+    async def ListTransfers(self, request: pb.ListTransfersRequest, context: Any) -> pb.ListTransfersResponse:
+        caller, size = current_caller(), page_size(request.page_size)
+        found = await self._registry.list_transfers(
+            caller,
+            node=convert.node_id(request.node),
+            overdue_only=request.overdue_only,
+            before=last_item(caller.node.id, request, request.page_token, UUID),
+            limit=size + 1,
+        )
+        transfers, last = convert.page(found, size)
+        return pb.ListTransfersResponse(
+            transfers=[convert.transfer_message(transfer) for transfer in transfers],
+            next_page_token=page_token(caller.node.id, request, str(last.offender_id)) if last else "",
         )
 
     async def GetPropagation(self, request: pb.GetPropagationRequest, context: Any) -> pb.GetPropagationResponse:
@@ -106,6 +131,20 @@ class RegistryServicer(RegistryServiceServicer):
             return Draft(request_key(row), convert.offender_facts(row.offender, self._clock()))
         except Refused as refused:
             return refused
+
+
+def _answer(response: Callable[..., R], written: Written) -> R:
+    return response(offender=convert.offender_message(written.offender), revision=written.revision.token)
+
+
+def _edit(
+    request: pb.RecordCourtEventRequest
+    | pb.ProposeTransferRequest
+    | pb.AcceptTransferRequest
+    | pb.DeclineTransferRequest,
+) -> Edit:
+    reason = convert.reason(request.reason)
+    return Edit(convert.offender_id(request.name, "name"), request_key(request), request.etag, reason)
 
 
 def request_key(request: Any) -> RequestKey:

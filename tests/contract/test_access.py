@@ -36,6 +36,7 @@ from tests.support.contract import (
     node,
     notification,
     path,
+    proposal,
     proto_files,
     refusal_of,
 )
@@ -103,11 +104,14 @@ def test_an_officer_states_who_and_why_and_for_which_fir(
 
 def test_only_the_owner_and_npb_write_a_record(sindh: Node, npb: Node, written: CreateOffenderResponse) -> None:
     name = written.offender.name
-    for request in (change(written.offender, "district"), notification(name)):
+    for request in (change(written.offender, "district"), notification(name), proposal(written.offender, npb.name)):
         refusal = sindh.refused(request)
         assert refusal.reason == "NOT_OWNER"
         assert refusal.metadata == {"owner": "nodes/punjab-police"}
-    updated = npb.update(written.offender, "district").offender
+    by_npb = change(written.offender, "district")
+    assert list(npb.refused(by_npb).fields) == ["reason"], "NPB says why"
+    by_npb.reason = "ordered by the Director General"
+    updated = npb.call(by_npb).offender
     assert updated.owner == "nodes/punjab-police", "NPB may change a record without taking it over"
     assert npb.call(notification(name)).notice.recorder == "nodes/npb"
 
@@ -183,6 +187,9 @@ def test_the_texts_of_a_record_are_these() -> None:
         "registry.Offender.district",
         "registry.Offender.owner",
         "registry.Offender.etag",
+        "registry.Transfer.offender",
+        "registry.Transfer.sender",
+        "registry.Transfer.receiver",
         "registry.Person.cnic",
         "registry.Person.full_name",
         "registry.Person.full_name_ur",

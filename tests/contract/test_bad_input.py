@@ -30,15 +30,19 @@ from nsor.registry.v1.registry_service_pb2 import (
     GetOffenderRequest,
     GetPropagationRequest,
     ListOffendersRequest,
+    ListTransfersRequest,
 )
 from tests.support.contract import (
     INVESTIGATION,
     UNARY,
     Node,
+    acceptance,
     access,
     change,
     creation,
+    declination,
     notification,
+    proposal,
     refusal_of,
     rows_written,
     rules,
@@ -79,6 +83,10 @@ def valid(written: CreateOffenderResponse) -> dict[str, Any]:
         "get": GetOffenderRequest(name=name),
         "list": ListOffendersRequest(page_size=10),
         "update": change(written.offender, "person", "district", "convictions"),
+        "propose": proposal(written.offender, "nodes/sindh-police"),
+        "accept": acceptance(written.offender),
+        "decline": declination(written.offender),
+        "transfers": ListTransfersRequest(page_size=10, node="nodes/sindh-police"),
         "propagation": GetPropagationRequest(name=name),
         "check": CheckCnicRequest(cnic=written.offender.person.cnic, at_least_revision=written.revision),
         "acknowledge": AcknowledgeChangesRequest(revision=written.revision),
@@ -90,6 +98,8 @@ def valid(written: CreateOffenderResponse) -> dict[str, Any]:
         "notices": ListNoticesRequest(parent=name, page_size=10),
     }
     for request in requests.values():
+        if "reason" in request.DESCRIPTOR.fields_by_name:
+            request.reason = "moved to Karachi"
         if "officer" in request.DESCRIPTOR.fields_by_name:
             request.officer.CopyFrom(INVESTIGATION)
     return requests
@@ -153,7 +163,7 @@ def is_date(field: FieldDescriptor) -> bool:
 
 
 SAMPLE = CreateOffenderResponse(offender=full_offender(), revision="any")
-SAMPLE.offender.name = f"offenders/{UUID(int=1)}"
+SAMPLE.offender.name, SAMPLE.offender.etag = f"offenders/{UUID(int=1)}", '"1"'
 FIELDS = [
     (kind, path, field, value)
     for kind, request in valid(SAMPLE).items()

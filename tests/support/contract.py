@@ -34,11 +34,14 @@ from nsor.monitoring.v1.notice_pb2 import TRAVEL_SCOPE_ABROAD, Notice, Travel
 from nsor.registry.v1 import registry_service_pb2
 from nsor.registry.v1.offender_pb2 import CourtEvent, Offender
 from nsor.registry.v1.registry_service_pb2 import (
+    AcceptTransferRequest,
     CreateOffenderRequest,
     CreateOffenderResponse,
+    DeclineTransferRequest,
     GetOffenderRequest,
     ImportOffendersRequest,
     ImportOffendersResponse,
+    ProposeTransferRequest,
     RecordCourtEventRequest,
     UpdateOffenderRequest,
     UpdateOffenderResponse,
@@ -217,6 +220,22 @@ def court_event(
         reason="Crl. Appeal 120/2026, Lahore High Court",
         request_id=str(uuid4()),
     )
+
+
+def proposal(offender: Offender, receiver: str) -> ProposeTransferRequest:
+    """A request to propose a record, as it was read, to another node."""
+    name, etag, request_id = offender.name, offender.etag, str(uuid4())
+    return ProposeTransferRequest(name=name, etag=etag, receiver=receiver, reason="moved", request_id=request_id)
+
+
+def acceptance(offender: Offender, reason: str = "") -> AcceptTransferRequest:
+    """A request to take over a record as it was read."""
+    return AcceptTransferRequest(name=offender.name, etag=offender.etag, reason=reason, request_id=str(uuid4()))
+
+
+def declination(offender: Offender) -> DeclineTransferRequest:
+    """A request to end the proposal in a record as it was read."""
+    return DeclineTransferRequest(name=offender.name, etag=offender.etag, reason="wrong", request_id=str(uuid4()))
 
 
 def row(number: int, offender: Offender | None = None, request_id: str = "") -> ImportOffendersRequest:

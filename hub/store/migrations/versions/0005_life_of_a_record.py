@@ -1,4 +1,4 @@
-"""The life of a record: who changed it and why, convictions that were set aside, sealed records."""
+"""The life of a record: who changed it and why, transfers, convictions that were set aside, sealed records."""
 
 from alembic import op
 
@@ -15,11 +15,15 @@ ALTER TABLE offender_revision ALTER COLUMN body DROP NOT NULL;
 ALTER TABLE offender_revision
     ADD COLUMN actor text REFERENCES node (id),
     ADD COLUMN method text NOT NULL DEFAULT '',
-    ADD COLUMN why bytea;
+    ADD COLUMN why bytea,
+    ADD COLUMN transfer_receiver text REFERENCES node (id),
+    ADD COLUMN transfer_due_at timestamptz;
 ALTER TABLE offender_revision DISABLE TRIGGER offender_revision_append_only;
 UPDATE offender_revision SET actor = owner;
 ALTER TABLE offender_revision ENABLE TRIGGER offender_revision_append_only;
 ALTER TABLE offender_revision ALTER COLUMN actor SET NOT NULL, ALTER COLUMN method DROP DEFAULT;
+CREATE INDEX offender_revision_offender_id_version_idx ON offender_revision (offender_id, version)
+    WHERE transfer_receiver IS NOT NULL;
 
 CREATE TABLE set_aside (
     conviction_index bytea PRIMARY KEY,

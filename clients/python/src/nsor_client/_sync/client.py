@@ -44,10 +44,14 @@ from nsor.monitoring.v1.monitoring_service_pb2 import (
 )
 from nsor.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceStub
 from nsor.monitoring.v1.notice_pb2 import Notice
-from nsor.registry.v1.offender_pb2 import CourtEvent, Offender
+from nsor.registry.v1.offender_pb2 import CourtEvent, Offender, Transfer
 from nsor.registry.v1.registry_service_pb2 import (
+    AcceptTransferRequest,
+    AcceptTransferResponse,
     CreateOffenderRequest,
     CreateOffenderResponse,
+    DeclineTransferRequest,
+    DeclineTransferResponse,
     GetOffenderRequest,
     GetPropagationRequest,
     GetPropagationResponse,
@@ -55,6 +59,10 @@ from nsor.registry.v1.registry_service_pb2 import (
     ImportOffendersResponse,
     ListOffendersRequest,
     ListOffendersResponse,
+    ListTransfersRequest,
+    ListTransfersResponse,
+    ProposeTransferRequest,
+    ProposeTransferResponse,
     RecordCourtEventRequest,
     RecordCourtEventResponse,
     UpdateOffenderRequest,
@@ -70,8 +78,8 @@ from nsor_client.snapshot import SnapshotCheck
 
 _Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response", bound=Message)
-_ListRequest = TypeVar("_ListRequest", ListOffendersRequest, ListNoticesRequest, ListNodesRequest)
-_Page = TypeVar("_Page", ListOffendersResponse, ListNoticesResponse, ListNodesResponse)
+_ListRequest = TypeVar("_ListRequest", ListOffendersRequest, ListTransfersRequest, ListNoticesRequest, ListNodesRequest)
+_Page = TypeVar("_Page", ListOffendersResponse, ListTransfersResponse, ListNoticesResponse, ListNodesResponse)
 
 
 class Client:
@@ -191,6 +199,7 @@ class Client:
         offender: Offender,
         update_mask: Sequence[str],
         *,
+        reason: str = "",
         request_id: str | None = None,
         officer: OfficerContext | None = None,
         timeout: float | None = None,
@@ -200,6 +209,7 @@ class Client:
         Args:
             offender: the record with its `name`, the `etag` that was read, and the new values.
             update_mask: paths of the fields, for example ["district", "person.full_name_ur"].
+            reason: why; required of NPB for records of others.
 
         Raises:
             Conflict: the record was changed since it was read.
@@ -207,6 +217,7 @@ class Client:
         request = UpdateOffenderRequest(
             offender=offender,
             update_mask=FieldMask(paths=update_mask),
+            reason=reason,
             request_id=request_id or _new_id(),
             officer=officer,
         )
@@ -249,6 +260,95 @@ class Client:
             officer=officer,
         )
         return self._call(self._registry.RecordCourtEvent, request, timeout, request.request_id)
+
+    def propose_transfer(
+        self,
+        offender: Offender,
+        receiver: str,
+        reason: str,
+        *,
+        request_id: str | None = None,
+        officer: OfficerContext | None = None,
+        timeout: float | None = None,
+    ) -> ProposeTransferResponse:
+        """Proposes to hand a record over to another police force, `nodes/{node}`, which decides on it.
+
+        Args:
+            offender: the record as it was read; its `name` and `etag` are sent.
+
+        Raises:
+            Conflict: the record was changed since it was read.
+            FailedPrecondition: it is proposed to somebody already, or sealed.
+        """
+        request = ProposeTransferRequest(
+            name=offender.name,
+            etag=offender.etag,
+            receiver=receiver,
+            reason=reason,
+            request_id=request_id or _new_id(),
+            officer=officer,
+        )
+        return self._call(self._registry.ProposeTransfer, request, timeout, request.request_id)
+
+    def accept_transfer(
+        self,
+        offender: Offender,
+        reason: str = "",
+        *,
+        request_id: str | None = None,
+        officer: OfficerContext | None = None,
+        timeout: float | None = None,
+    ) -> AcceptTransferResponse:
+        """Takes over a record that was proposed to this node; NPB does it for another with a reason.
+
+        Args:
+            offender: the record as it was read; its `name` and `etag` are sent.
+        """
+        request = AcceptTransferRequest(
+            name=offender.name,
+            etag=offender.etag,
+            reason=reason,
+            request_id=request_id or _new_id(),
+            officer=officer,
+        )
+        return self._call(self._registry.AcceptTransfer, request, timeout, request.request_id)
+
+    def decline_transfer(
+        self,
+        offender: Offender,
+        reason: str,
+        *,
+        request_id: str | None = None,
+        officer: OfficerContext | None = None,
+        timeout: float | None = None,
+    ) -> DeclineTransferResponse:
+        """Ends a proposal to hand a record over: its receiver declines it, or its sender takes it back.
+
+        Args:
+            offender: the record as it was read; its `name` and `etag` are sent.
+        """
+        request = DeclineTransferRequest(
+            name=offender.name,
+            etag=offender.etag,
+            reason=reason,
+            request_id=request_id or _new_id(),
+            officer=officer,
+        )
+        return self._call(self._registry.DeclineTransfer, request, timeout, request.request_id)
+
+    def list_transfers(
+        self, *, node: str = "", overdue_only: bool = False, page_size: int = 0, timeout: float | None = None
+    ) -> Generator[Transfer]:
+        """Reads the open proposals to or of this node, for NPB all; pages are fetched as they are needed.
+
+        Args:
+            node: only those to or of this node, `nodes/{node}`.
+            overdue_only: only those that were to be answered before now.
+        """
+        request = ListTransfersRequest(node=node, overdue_only=overdue_only, page_size=page_size)
+        for page in self._pages(self._registry.ListTransfers, request, timeout):
+            for transfer in page.transfers:
+                yield transfer
 
     def get_propagation(self, name: str, *, timeout: float | None = None) -> GetPropagationResponse:
         """Tells which nodes have applied the newest version of a record, `offenders/{uuid}`, and which have not."""

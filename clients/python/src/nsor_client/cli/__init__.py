@@ -85,10 +85,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 offender_app = typer.Typer(no_args_is_help=True, help="Read and enter records of convicts.")
+transfer_app = typer.Typer(no_args_is_help=True, help="Hand records over to another police force.")
 notice_app = typer.Typer(no_args_is_help=True, help="What offenders notify after release.")
 node_app = typer.Typer(no_args_is_help=True, help="The nodes of the federation.")
 outbox_app = typer.Typer(no_args_is_help=True, help="Writes that wait for the line to the hub.")
 app.add_typer(offender_app, name="offender")
+app.add_typer(transfer_app, name="transfer")
 app.add_typer(notice_app, name="notice")
 app.add_typer(node_app, name="node")
 app.add_typer(outbox_app, name="outbox")
@@ -392,6 +394,87 @@ def propagation(context: typer.Context, name: OffenderName) -> None:
     session = Session.of(context)
     with session.client() as client:
         session.show(client.get_propagation(name), render.propagation)
+
+
+TransferReason = Annotated[str, typer.Option("--reason", help="Why. Nothing about a victim.")]
+
+
+@transfer_app.command()
+def propose(
+    context: typer.Context,
+    name: OffenderName,
+    receiver: Annotated[str, typer.Argument(metavar="NODE", help="For example sindh-police.")],
+    etag: EtagOption,
+    reason: TransferReason,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+    request_id: RequestIdOption = None,
+) -> None:
+    """Propose a record to another police force; this node stays responsible until that one accepts.
+
+    Example:
+
+      nsor transfer propose offenders/... sindh-police --etag 3 --reason "moved to Karachi"
+    """
+    session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
+    with session.client() as client:
+        response = client.propose_transfer(
+            as_read(name, etag), f"nodes/{receiver}", reason, request_id=request_id, officer=who
+        )
+    session.show(response, lambda r: render.transfer(r.offender.transfer))
+
+
+@transfer_app.command()
+def accept(
+    context: typer.Context,
+    name: OffenderName,
+    etag: EtagOption,
+    reason: Annotated[str, typer.Option("--reason", help="Why; required of NPB.")] = "",
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+    request_id: RequestIdOption = None,
+) -> None:
+    """Take over a record that was proposed to this node. Read it before: nsor offender get."""
+    session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
+    with session.client() as client:
+        response = client.accept_transfer(as_read(name, etag), reason, request_id=request_id, officer=who)
+    session.show(response, lambda r: f"owner: {r.offender.owner} (revision {r.revision})")
+
+
+@transfer_app.command()
+def decline(
+    context: typer.Context,
+    name: OffenderName,
+    etag: EtagOption,
+    reason: TransferReason,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+    request_id: RequestIdOption = None,
+) -> None:
+    """Decline a record that was proposed to this node, or take a proposal of this node back."""
+    session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
+    with session.client() as client:
+        response = client.decline_transfer(as_read(name, etag), reason, request_id=request_id, officer=who)
+    session.show(response, lambda r: f"owner: {r.offender.owner} (revision {r.revision})")
+
+
+@transfer_app.command("list")
+def list_transfers(
+    context: typer.Context,
+    node: Annotated[str, typer.Option(metavar="ID", help="Only those to or of this node.")] = "",
+    overdue: Annotated[bool, typer.Option("--overdue", help="Only those that were to be answered before now.")] = False,
+) -> None:
+    """List what is proposed to or by this node and not answered yet; for NPB, all."""
+    session = Session.of(context)
+    with session.client() as client:
+        for transfer in client.list_transfers(node=f"nodes/{node}" if node else "", overdue_only=overdue):
+            session.show(transfer, render.transfer)
 
 
 @notice_app.command()

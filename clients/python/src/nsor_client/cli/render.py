@@ -21,6 +21,7 @@ from nsor.registry.v1.offender_pb2 import (
     Offender,
     Person,
     Sex,
+    Transfer,
 )
 from nsor.registry.v1.registry_service_pb2 import GetPropagationResponse
 from nsor_client.following import LineState
@@ -103,6 +104,8 @@ def offender(record: Offender) -> str:
         "changed": moment(record.update_time),
         "etag": record.etag,
     }
+    if record.HasField("transfer"):
+        fields["proposed"] = f"to {record.transfer.receiver}, to be answered by {moment(record.transfer.due_time)}"
     lines = [f"{label:<10} {clean(value)}" for label, value in fields.items()]
     return "\n".join([*lines, *(f"conviction {_conviction(c)}" for c in record.convictions)])
 
@@ -112,6 +115,12 @@ def _conviction(c: Conviction) -> str:
         f"{c.number}: {c.offence_code} on {c.conviction_date} ({word(c, 'finality')}), victim: "
         f"{word(c, 'victim_class')}; case {c.case_number}, {c.court}; FIR {c.fir_number}, {c.police_station}"
     )
+
+
+def transfer(proposal: Transfer) -> str:
+    """A proposed transfer in a line."""
+    due = f"to be answered by {moment(proposal.due_time)}"
+    return clean(f"{proposal.offender}  {proposal.sender} → {proposal.receiver}  {due}")
 
 
 def propagation(response: GetPropagationResponse) -> str:

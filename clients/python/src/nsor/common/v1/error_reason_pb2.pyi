@@ -195,6 +195,21 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "ERROR_REASON_COURT_EVENT_NOT_POSSIBLE",
           "metadata": { "finality": "FINALITY_FINAL", "event": "COURT_EVENT_APPEAL_DISMISSED" } }
     """
+    ERROR_REASON_TRANSFER_ALREADY_OPEN: _ErrorReason.ValueType  # 63
+    """The record has an open proposal to hand it over already.
+
+        { "reason": "ERROR_REASON_TRANSFER_ALREADY_OPEN", "metadata": { "receiver": "nodes/sindh-police" } }
+    """
+    ERROR_REASON_NO_OPEN_TRANSFER: _ErrorReason.ValueType  # 64
+    """Nobody proposes to hand the record over, or not any more.
+
+        { "reason": "ERROR_REASON_NO_OPEN_TRANSFER", "domain": "nsor" }
+    """
+    ERROR_REASON_NOT_RECEIVER: _ErrorReason.ValueType  # 65
+    """The record was not proposed to the caller.
+
+        { "reason": "ERROR_REASON_NOT_RECEIVER", "metadata": { "receiver": "nodes/sindh-police" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, as `reason` of the one `google.rpc.ErrorInfo` (domain "nsor") in its details.
@@ -371,6 +386,21 @@ but was never filed. Record what happened before.
 
     { "reason": "ERROR_REASON_COURT_EVENT_NOT_POSSIBLE",
       "metadata": { "finality": "FINALITY_FINAL", "event": "COURT_EVENT_APPEAL_DISMISSED" } }
+"""
+ERROR_REASON_TRANSFER_ALREADY_OPEN: ErrorReason.ValueType  # 63
+"""The record has an open proposal to hand it over already.
+
+    { "reason": "ERROR_REASON_TRANSFER_ALREADY_OPEN", "metadata": { "receiver": "nodes/sindh-police" } }
+"""
+ERROR_REASON_NO_OPEN_TRANSFER: ErrorReason.ValueType  # 64
+"""Nobody proposes to hand the record over, or not any more.
+
+    { "reason": "ERROR_REASON_NO_OPEN_TRANSFER", "domain": "nsor" }
+"""
+ERROR_REASON_NOT_RECEIVER: ErrorReason.ValueType  # 65
+"""The record was not proposed to the caller.
+
+    { "reason": "ERROR_REASON_NOT_RECEIVER", "metadata": { "receiver": "nodes/sindh-police" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

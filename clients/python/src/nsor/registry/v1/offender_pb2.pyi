@@ -246,6 +246,7 @@ class Offender(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Output only. Resource name, `offenders/{uuid}`. Random: it tells nothing about the person."""
     district: _builtins.str
@@ -278,6 +279,10 @@ class Offender(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When the record was last changed."""
 
+    @_builtins.property
+    def transfer(self) -> Global___Transfer:
+        """Output only. The open proposal to hand the record over; not set while there is none."""
+
     def __init__(
         self,
         *,
@@ -290,14 +295,51 @@ class Offender(_message.Message):
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        transfer: Global___Transfer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "person", b"person", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "person", b"person", "transfer", b"transfer", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["convictions", b"convictions", "create_time", b"create_time", "district", b"district", "etag", b"etag", "name", b"name", "owner", b"owner", "person", b"person", "status", b"status", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["convictions", b"convictions", "create_time", b"create_time", "district", b"district", "etag", b"etag", "name", b"name", "owner", b"owner", "person", b"person", "status", b"status", "transfer", b"transfer", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Offender: _TypeAlias = Offender  # noqa: Y015
+
+@_typing.final
+class Transfer(_message.Message):
+    """A proposal to hand a record over to another police force. Until the receiver accepts, the sender stays responsible."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFENDER_FIELD_NUMBER: _builtins.int
+    SENDER_FIELD_NUMBER: _builtins.int
+    RECEIVER_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    offender: _builtins.str
+    """The record, `offenders/{uuid}`."""
+    sender: _builtins.str
+    """The node that owns it, `nodes/{node}`."""
+    receiver: _builtins.str
+    """The node that it is proposed to, `nodes/{node}`."""
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """By when the receiver is to answer; afterwards the proposal is overdue, and NPB is to see to it."""
+
+    def __init__(
+        self,
+        *,
+        offender: _builtins.str = ...,
+        sender: _builtins.str = ...,
+        receiver: _builtins.str = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "offender", b"offender", "receiver", b"receiver", "sender", b"sender"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Transfer: _TypeAlias = Transfer  # noqa: Y015
 
 @_typing.final
 class Person(_message.Message):

@@ -207,8 +207,11 @@ class UpdateOffenderRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     OFFICER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Required. A UUID made by the caller for this one intent (AIP-155)."""
+    reason: _builtins.str
+    """Why, up to 200 characters; required of NPB. Nothing about a victim belongs here."""
     @_builtins.property
     def offender(self) -> _offender_pb2.Offender:
         """Required. The record with its `name`, its `etag` as last read, and the new values.
@@ -230,10 +233,11 @@ class UpdateOffenderRequest(_message.Message):
         update_mask: _field_mask_pb2.FieldMask | None = ...,
         request_id: _builtins.str = ...,
         officer: _officer_pb2.OfficerContext | None = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "officer", b"officer", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "officer", b"officer", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "officer", b"officer", "reason", b"reason", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -348,6 +352,276 @@ class RecordCourtEventResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecordCourtEventResponse: _TypeAlias = RecordCourtEventResponse  # noqa: Y015
+
+@_typing.final
+class ProposeTransferRequest(_message.Message):
+    """Request of ProposeTransfer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    RECEIVER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    OFFICER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Resource name of the record, `offenders/{uuid}`."""
+    etag: _builtins.str
+    """Required. Etag of the record as it was read."""
+    receiver: _builtins.str
+    """Required. The police force that is to take the record over, `nodes/{node}`."""
+    reason: _builtins.str
+    """Required. Why, 1 to 200 characters. The receiver reads it. Nothing about a victim belongs here."""
+    request_id: _builtins.str
+    """Required. A UUID made by the caller for this one intent (AIP-155)."""
+    @_builtins.property
+    def officer(self) -> _officer_pb2.OfficerContext:
+        """The officer who decides it."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        receiver: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        officer: _officer_pb2.OfficerContext | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "officer", b"officer", "reason", b"reason", "receiver", b"receiver", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeTransferRequest: _TypeAlias = ProposeTransferRequest  # noqa: Y015
+
+@_typing.final
+class ProposeTransferResponse(_message.Message):
+    """Response of ProposeTransfer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFENDER_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.str
+    """Token of the state of the register after this change."""
+    @_builtins.property
+    def offender(self) -> _offender_pb2.Offender:
+        """The record as it was written."""
+
+    def __init__(
+        self,
+        *,
+        offender: _offender_pb2.Offender | None = ...,
+        revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeTransferResponse: _TypeAlias = ProposeTransferResponse  # noqa: Y015
+
+@_typing.final
+class AcceptTransferRequest(_message.Message):
+    """Request of AcceptTransfer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    OFFICER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Resource name of the record, `offenders/{uuid}`."""
+    etag: _builtins.str
+    """Required. Etag of the record as it was read."""
+    reason: _builtins.str
+    """Why, up to 200 characters; required of NPB. Nothing about a victim belongs here."""
+    request_id: _builtins.str
+    """Required. A UUID made by the caller for this one intent (AIP-155)."""
+    @_builtins.property
+    def officer(self) -> _officer_pb2.OfficerContext:
+        """The officer who decides it."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        officer: _officer_pb2.OfficerContext | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "officer", b"officer", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptTransferRequest: _TypeAlias = AcceptTransferRequest  # noqa: Y015
+
+@_typing.final
+class AcceptTransferResponse(_message.Message):
+    """Response of AcceptTransfer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFENDER_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.str
+    """Token of the state of the register after this change."""
+    @_builtins.property
+    def offender(self) -> _offender_pb2.Offender:
+        """The record as it was written."""
+
+    def __init__(
+        self,
+        *,
+        offender: _offender_pb2.Offender | None = ...,
+        revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptTransferResponse: _TypeAlias = AcceptTransferResponse  # noqa: Y015
+
+@_typing.final
+class DeclineTransferRequest(_message.Message):
+    """Request of DeclineTransfer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    OFFICER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Resource name of the record, `offenders/{uuid}`."""
+    etag: _builtins.str
+    """Required. Etag of the record as it was read."""
+    reason: _builtins.str
+    """Required. Why, 1 to 200 characters. The sender reads it. Nothing about a victim belongs here."""
+    request_id: _builtins.str
+    """Required. A UUID made by the caller for this one intent (AIP-155)."""
+    @_builtins.property
+    def officer(self) -> _officer_pb2.OfficerContext:
+        """The officer who decides it."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        officer: _officer_pb2.OfficerContext | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "officer", b"officer", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeclineTransferRequest: _TypeAlias = DeclineTransferRequest  # noqa: Y015
+
+@_typing.final
+class DeclineTransferResponse(_message.Message):
+    """Response of DeclineTransfer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFENDER_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.str
+    """Token of the state of the register after this change."""
+    @_builtins.property
+    def offender(self) -> _offender_pb2.Offender:
+        """The record as it was written."""
+
+    def __init__(
+        self,
+        *,
+        offender: _offender_pb2.Offender | None = ...,
+        revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeclineTransferResponse: _TypeAlias = DeclineTransferResponse  # noqa: Y015
+
+@_typing.final
+class ListTransfersRequest(_message.Message):
+    """Request of ListTransfers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    OVERDUE_ONLY_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Transfers in a page at most, 1 to 200. 0 means 50."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; the other fields but `page_size` must be as they were then."""
+    node: _builtins.str
+    """Only those to or of this node, `nodes/{node}`. Empty: of all that the caller may list."""
+    overdue_only: _builtins.bool
+    """Only those that are overdue."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        node: _builtins.str = ...,
+        overdue_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "overdue_only", b"overdue_only", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTransfersRequest: _TypeAlias = ListTransfersRequest  # noqa: Y015
+
+@_typing.final
+class ListTransfersResponse(_message.Message):
+    """Response of ListTransfers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty on the last one."""
+    @_builtins.property
+    def transfers(self) -> _containers.RepeatedCompositeFieldContainer[_offender_pb2.Transfer]:
+        """The page."""
+
+    def __init__(
+        self,
+        *,
+        transfers: _abc.Iterable[_offender_pb2.Transfer] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "transfers", b"transfers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTransfersResponse: _TypeAlias = ListTransfersResponse  # noqa: Y015
 
 @_typing.final
 class GetPropagationRequest(_message.Message):

@@ -61,6 +61,26 @@ class RegistryServiceStub:
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.SerializeToString,
                 response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.FromString,
                 _registered_method=True)
+        self.ProposeTransfer = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/ProposeTransfer',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ProposeTransferRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ProposeTransferResponse.FromString,
+                _registered_method=True)
+        self.AcceptTransfer = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/AcceptTransfer',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.AcceptTransferRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.AcceptTransferResponse.FromString,
+                _registered_method=True)
+        self.DeclineTransfer = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/DeclineTransfer',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.DeclineTransferRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.DeclineTransferResponse.FromString,
+                _registered_method=True)
+        self.ListTransfers = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/ListTransfers',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListTransfersRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListTransfersResponse.FromString,
+                _registered_method=True)
         self.GetPropagation = channel.unary_unary(
                 '/nsor.registry.v1.RegistryService/GetPropagation',
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetPropagationRequest.SerializeToString,
@@ -106,7 +126,7 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateOffender(self, request, context):
-        """Changes the fields that the mask names (AIP-134).
+        """Changes the fields that the mask names (AIP-134). NPB changes records of others with a reason only.
 
         Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
         REQUEST_ID_REUSED.
@@ -124,6 +144,47 @@ class RegistryServiceServicer:
 
         Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
         REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProposeTransfer(self, request, context):
+        """Proposes to hand a record over to another police force, for example because the offender moved there. The sender stays
+        responsible until the receiver accepts; a record has one open proposal at most.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, TRANSFER_ALREADY_OPEN,
+        REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcceptTransfer(self, request, context):
+        """Takes over a record that was proposed to the caller, who becomes its owner. NPB may accept in the receiver's place,
+        with a reason.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
+        REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeclineTransfer(self, request, context):
+        """Ends a proposal, and the record stays where it is: the receiver declines it, or the sender or NPB takes it back.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
+        REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTransfers(self, request, context):
+        """Lists the open proposals to or of the caller, for NPB all, newest record first, page by page (AIP-158).
+
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,6 +237,26 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.RecordCourtEvent,
                     request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.FromString,
                     response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.SerializeToString,
+            ),
+            'ProposeTransfer': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeTransfer,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ProposeTransferRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ProposeTransferResponse.SerializeToString,
+            ),
+            'AcceptTransfer': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptTransfer,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.AcceptTransferRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.AcceptTransferResponse.SerializeToString,
+            ),
+            'DeclineTransfer': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeclineTransfer,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.DeclineTransferRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.DeclineTransferResponse.SerializeToString,
+            ),
+            'ListTransfers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTransfers,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListTransfersRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListTransfersResponse.SerializeToString,
             ),
             'GetPropagation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPropagation,
@@ -325,6 +406,114 @@ class RegistryService:
             '/nsor.registry.v1.RegistryService/RecordCourtEvent',
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.SerializeToString,
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeTransfer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/ProposeTransfer',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.ProposeTransferRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.ProposeTransferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptTransfer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/AcceptTransfer',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.AcceptTransferRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.AcceptTransferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeclineTransfer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/DeclineTransfer',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.DeclineTransferRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.DeclineTransferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTransfers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/ListTransfers',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListTransfersRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListTransfersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,7 +51,7 @@ class RegistryServiceStub:
     Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
     """
     UpdateOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateOffenderRequest, _registry_service_pb2.UpdateOffenderResponse]
-    """Changes the fields that the mask names (AIP-134).
+    """Changes the fields that the mask names (AIP-134). NPB changes records of others with a reason only.
 
     Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
     REQUEST_ID_REUSED.
@@ -65,6 +65,31 @@ class RegistryServiceStub:
 
     Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
     REQUEST_ID_REUSED.
+    """
+    ProposeTransfer: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ProposeTransferRequest, _registry_service_pb2.ProposeTransferResponse]
+    """Proposes to hand a record over to another police force, for example because the offender moved there. The sender stays
+    responsible until the receiver accepts; a record has one open proposal at most.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, TRANSFER_ALREADY_OPEN,
+    REQUEST_ID_REUSED.
+    """
+    AcceptTransfer: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.AcceptTransferRequest, _registry_service_pb2.AcceptTransferResponse]
+    """Takes over a record that was proposed to the caller, who becomes its owner. NPB may accept in the receiver's place,
+    with a reason.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
+    REQUEST_ID_REUSED.
+    """
+    DeclineTransfer: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeclineTransferRequest, _registry_service_pb2.DeclineTransferResponse]
+    """Ends a proposal, and the record stays where it is: the receiver declines it, or the sender or NPB takes it back.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
+    REQUEST_ID_REUSED.
+    """
+    ListTransfers: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListTransfersRequest, _registry_service_pb2.ListTransfersResponse]
+    """Lists the open proposals to or of the caller, for NPB all, newest record first, page by page (AIP-158).
+
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
     """
     GetPropagation: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetPropagationRequest, _registry_service_pb2.GetPropagationResponse]
     """Shows which nodes have applied the newest version of a record, by what each has acknowledged (AcknowledgeChanges).
@@ -102,7 +127,7 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
     """
     UpdateOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateOffenderRequest, _registry_service_pb2.UpdateOffenderResponse]  # type: ignore[assignment]
-    """Changes the fields that the mask names (AIP-134).
+    """Changes the fields that the mask names (AIP-134). NPB changes records of others with a reason only.
 
     Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
     REQUEST_ID_REUSED.
@@ -116,6 +141,31 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
 
     Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
     REQUEST_ID_REUSED.
+    """
+    ProposeTransfer: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ProposeTransferRequest, _registry_service_pb2.ProposeTransferResponse]  # type: ignore[assignment]
+    """Proposes to hand a record over to another police force, for example because the offender moved there. The sender stays
+    responsible until the receiver accepts; a record has one open proposal at most.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, TRANSFER_ALREADY_OPEN,
+    REQUEST_ID_REUSED.
+    """
+    AcceptTransfer: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.AcceptTransferRequest, _registry_service_pb2.AcceptTransferResponse]  # type: ignore[assignment]
+    """Takes over a record that was proposed to the caller, who becomes its owner. NPB may accept in the receiver's place,
+    with a reason.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
+    REQUEST_ID_REUSED.
+    """
+    DeclineTransfer: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeclineTransferRequest, _registry_service_pb2.DeclineTransferResponse]  # type: ignore[assignment]
+    """Ends a proposal, and the record stays where it is: the receiver declines it, or the sender or NPB takes it back.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
+    REQUEST_ID_REUSED.
+    """
+    ListTransfers: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListTransfersRequest, _registry_service_pb2.ListTransfersResponse]  # type: ignore[assignment]
+    """Lists the open proposals to or of the caller, for NPB all, newest record first, page by page (AIP-158).
+
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
     """
     GetPropagation: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetPropagationRequest, _registry_service_pb2.GetPropagationResponse]  # type: ignore[assignment]
     """Shows which nodes have applied the newest version of a record, by what each has acknowledged (AcknowledgeChanges).
@@ -174,7 +224,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.UpdateOffenderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_registry_service_pb2.UpdateOffenderResponse, _abc.Awaitable[_registry_service_pb2.UpdateOffenderResponse]]:
-        """Changes the fields that the mask names (AIP-134).
+        """Changes the fields that the mask names (AIP-134). NPB changes records of others with a reason only.
 
         Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
         REQUEST_ID_REUSED.
@@ -194,6 +244,55 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
         REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ProposeTransfer(
+        self,
+        request: _registry_service_pb2.ProposeTransferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.ProposeTransferResponse, _abc.Awaitable[_registry_service_pb2.ProposeTransferResponse]]:
+        """Proposes to hand a record over to another police force, for example because the offender moved there. The sender stays
+        responsible until the receiver accepts; a record has one open proposal at most.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, TRANSFER_ALREADY_OPEN,
+        REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def AcceptTransfer(
+        self,
+        request: _registry_service_pb2.AcceptTransferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.AcceptTransferResponse, _abc.Awaitable[_registry_service_pb2.AcceptTransferResponse]]:
+        """Takes over a record that was proposed to the caller, who becomes its owner. NPB may accept in the receiver's place,
+        with a reason.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
+        REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def DeclineTransfer(
+        self,
+        request: _registry_service_pb2.DeclineTransferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.DeclineTransferResponse, _abc.Awaitable[_registry_service_pb2.DeclineTransferResponse]]:
+        """Ends a proposal, and the record stays where it is: the receiver declines it, or the sender or NPB takes it back.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
+        REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListTransfers(
+        self,
+        request: _registry_service_pb2.ListTransfersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.ListTransfersResponse, _abc.Awaitable[_registry_service_pb2.ListTransfersResponse]]:
+        """Lists the open proposals to or of the caller, for NPB all, newest record first, page by page (AIP-158).
+
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
         """
 
     @_abc_1.abstractmethod
