@@ -78,7 +78,11 @@ class _Worker:
         membership = Membership(self._database, self._audit, signer_of(settings, utc_now), vault.token, utc_now)
         use_cases = UseCases(
             registry=Registry(
-                self._database, self._audit, utc_now, transfer_time=timedelta(days=settings.transfer_days)
+                self._database,
+                self._tail,
+                self._audit,
+                utc_now,
+                transfer_time=timedelta(days=settings.transfer_days),
             ),
             lookup=Lookup(
                 self._index,

@@ -91,6 +91,10 @@ class Transaction(Protocol):
         """Writes the next version of a locked record; one without facts seals it, and erases what was personal."""
         ...
 
+    async def versions(self, offender_id: UUID, *, before: int | None, limit: int) -> Sequence[Version]:
+        """Versions of a record, newest first, older than `before`."""
+        ...
+
     async def list_transfers(
         self, *, parties: Collection[str], overdue_at: datetime | None, before: UUID | None, limit: int
     ) -> Sequence[Transfer]:

@@ -128,9 +128,7 @@ class Federation:
             Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """
         epoch = self._feed.epoch
-        if at_least:
-            async with _patience():
-                await self._feed.reached(Revision.parse(at_least, epoch))
+        await reach(self._feed, at_least)
         await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
         async for part in self._store.snapshot_at_head():
             yield part, Revision(epoch, seq=part.seq)
@@ -154,6 +152,17 @@ class Federation:
         """Lists nodes by id, after `after`. It tells nothing about a person, so it leaves no audit entry."""
         async with self._database.transaction() as tx:
             return await tx.list_nodes(after=after, limit=limit)
+
+
+async def reach(feed: Feed, at_least: str) -> None:
+    """Returns when this process has a revision, by its token; at once for an empty one.
+
+    Raises:
+        Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+    """
+    if at_least:
+        async with _patience():
+            await feed.reached(Revision.parse(at_least, feed.epoch))
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from hub.domain.node import Caller, NodeState, Purpose, Role
 from hub.domain.offender import CourtEvent, Offender, OffenderFacts, Transfer, offender_name
 from hub.domain.ports import AuditLog, Database, RequestKey, Transaction, Write
 from hub.domain.revision import Revision
+from hub.service.federation import Feed, reach
 from hub.service.group_commit import GroupCommit
 
 _BATCH = 100
@@ -65,9 +66,16 @@ class Registry:
     """
 
     def __init__(
-        self, database: Database, audit: AuditLog, clock: Callable[[], datetime], *, transfer_time: timedelta
+        self,
+        database: Database,
+        feed: Feed,
+        audit: AuditLog,
+        clock: Callable[[], datetime],
+        *,
+        transfer_time: timedelta,
     ) -> None:
         self._database = database
+        self._feed = feed
         self._audit = audit
         self._clock = clock
         self._transfer_time = transfer_time
@@ -123,19 +131,44 @@ class Registry:
             results |= {w.request.id: Written(fresh[w.request.id], revision) for w in writes}
         return [results[draft.request.id] for draft in drafts]
 
-    async def get(self, caller: Caller, offender_id: UUID) -> Offender:
+    async def get(self, caller: Caller, offender_id: UUID, *, version: int = 0, at_least: str = "") -> Offender:
         """Reads a record.
+
+        Args:
+            version: as it was at this version; 0 for the newest.
+            at_least: token of a revision that the answer must not be older than; empty for none.
+
+        Raises:
+            Refused: OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+                REVISION_NOT_REACHED.
+        """
+        await reach(self._feed, at_least)
+        async with self._database.transaction() as tx:
+            offender = await tx.offender(offender_id)
+            if offender is None:
+                raise not_found()
+            require_read(caller, offender)
+            if version:
+                offender = (await tx.offenders_at([(offender_id, version)])).get(offender_id)
+        if offender is None:
+            raise not_found()
+        await self._audit.append(self._entry(caller, offender))
+        return offender
+
+    async def versions(self, caller: Caller, offender_id: UUID, *, before: int | None, limit: int) -> Sequence[Version]:
+        """Lists the versions of a record, newest first, older than `before`.
 
         Raises:
             Refused: OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
         """
         async with self._database.transaction() as tx:
             offender = await tx.offender(offender_id)
-        if offender is None:
-            raise not_found()
-        require_read(caller, offender)
+            if offender is None:
+                raise not_found()
+            require_read(caller, offender)
+            versions = await tx.versions(offender_id, before=before, limit=limit)
         await self._audit.append(self._entry(caller, offender))
-        return offender
+        return versions
 
     async def propagation(self, offender_id: UUID) -> Propagation:
         """Which nodes have applied a record as it is. It tells nothing about a person, so it leaves no audit entry.
@@ -149,8 +182,16 @@ class Registry:
             raise not_found()
         return propagation
 
-    async def list(self, caller: Caller, *, before: UUID | None, limit: int) -> Sequence[Offender]:
-        """Lists the caller's own records, or for NPB's oversight all, newest first, older than `before`."""
+    async def list(self, caller: Caller, *, before: UUID | None, limit: int, at_least: str = "") -> Sequence[Offender]:
+        """Lists the caller's own records, or for NPB's oversight all, newest first, older than `before`.
+
+        Args:
+            at_least: token of a revision that the answer must not be older than; empty for none.
+
+        Raises:
+            Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+        """
+        await reach(self._feed, at_least)
         oversees = caller.node.role is Role.NPB and caller.officer and caller.officer.purpose is Purpose.OVERSIGHT
         async with self._database.transaction() as tx:
             offenders = await tx.list_offenders(owner=None if oversees else caller.node.id, before=before, limit=limit)

@@ -123,6 +123,13 @@ def _transfer(row: Any) -> Transfer | None:
     return Transfer(row.id, row.owner, row.transfer_receiver, row.transfer_due_at)
 
 
+def _open_version(vault: Vault, row: Any) -> Version:
+    cause = bodies.open_cause(
+        vault, row.wrapped_key, id=row.id, version=row.version, actor=row.actor, method=row.method, why=row.why
+    )
+    return Version(open_row(vault, row), cause)
+
+
 def select_notices() -> Select[*tuple[Any, ...]]:
     """Columns from which `open_notice_row` makes a notice."""
     return select(notice, offender.c.wrapped_key).join_from(notice, offender)
@@ -297,6 +304,14 @@ class StoreTransaction:
         ]
         if rows:
             await self._connection.execute(_INSERT_VERSIONS, rows)
+
+    async def versions(self, offender_id: UUID, *, before: int | None, limit: int) -> Sequence[Version]:
+        of = offender_revision.c
+        query = select_offenders().add_columns(of.actor, of.method, of.why).join_from(offender, offender_revision)
+        query = query.where(offender.c.id == offender_id).order_by(of.version.desc()).limit(limit)
+        if before is not None:
+            query = query.where(of.version < before)
+        return [_open_version(self._vault, row) for row in await self._connection.execute(query)]
 
     async def list_transfers(
         self, *, parties: Collection[str], overdue_at: datetime | None, before: UUID | None, limit: int

@@ -7,7 +7,7 @@ once.
 
 import re
 import unicodedata
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
 from enum import StrEnum
@@ -23,6 +23,7 @@ from hub.domain.cnic import Cnic
 from hub.domain.districts import find_district
 from hub.domain.errors import Violation, invalid
 from hub.domain.feed import Event, IndexedOffender
+from hub.domain.history import Version
 from hub.domain.lookup import Answer
 from hub.domain.node import Node, Officer, Purpose, Role
 from hub.domain.notice import AddressChange, NameChange, Notice, NoticeFacts, Travel, TravelScope
@@ -267,6 +268,47 @@ def offender_message(offender: Offender) -> offender_pb2.Offender:
         )
     )
     return message
+
+
+def revision_message(version: Version, before: Version | None) -> registry_service_pb2.OffenderRevision:
+    """How a version of a record came to be, as a message; `before` is the version before it, None for the first."""
+    offender, cause = version.offender, version.cause
+    message = registry_service_pb2.OffenderRevision(
+        version=offender.version,
+        node=f"nodes/{cause.node}",
+        method=cause.method,
+        reason=cause.reason,
+        change_time=timestamp(offender.updated_at),
+    )
+    if before:
+        changed = _changed_fields(offender_message(before.offender), offender_message(offender))
+        message.changed_fields.extend(path for path in changed if path not in ("etag", "update_time"))
+    if cause.officer:
+        message.officer.officer_id = cause.officer.id
+        message.officer.purpose = _value(officer_pb2.Purpose, cause.officer.purpose)
+        message.officer.fir_number = cause.officer.fir_number
+    return message
+
+
+def _changed_fields(before: Any, after: Any, prefix: str = "") -> Iterator[str]:
+    """Paths of the fields in which two messages of one type differ, as deep as both have them."""
+    for field in before.DESCRIPTOR.fields:
+        path = f"{prefix}{field.name}"
+        old: Any = getattr(before, field.name)
+        new: Any = getattr(after, field.name)
+        if old == new:
+            continue
+        if field.is_repeated:
+            for index, (one, other) in enumerate(zip(old, new, strict=False)):
+                yield from _changed_fields(one, other, f"{path}[{index}].")
+            for index in range(min(len(old), len(new)), max(len(old), len(new))):
+                yield f"{path}[{index}]"
+        elif field.message_type and before.HasField(field.name) and after.HasField(field.name):
+            # Of a message that is not ours, such as a time, no part says anything.
+            ours = field.message_type.full_name.startswith("nsor.")
+            yield from _changed_fields(old, new, f"{path}.") if ours else [path]
+        else:
+            yield path
 
 
 def transfer_message(transfer: Transfer) -> offender_pb2.Transfer:

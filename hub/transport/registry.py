@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from functools import partial
+from itertools import zip_longest
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -40,17 +41,37 @@ class RegistryServicer(RegistryServiceServicer):
         return _answer(pb.CreateOffenderResponse, result)
 
     async def GetOffender(self, request: pb.GetOffenderRequest, context: Any) -> pb.GetOffenderResponse:
-        offender = await self._registry.get(current_caller(), convert.offender_id(request.name, "name"))
+        offender = await self._registry.get(
+            current_caller(),
+            convert.offender_id(request.name, "name"),
+            version=request.version,
+            at_least=request.at_least_revision,
+        )
         return pb.GetOffenderResponse(offender=convert.offender_message(offender))
 
     async def ListOffenders(self, request: pb.ListOffendersRequest, context: Any) -> pb.ListOffendersResponse:
         caller, size = current_caller(), page_size(request.page_size)
         before = last_item(caller.node.id, request, request.page_token, UUID)
-        found = await self._registry.list(caller, before=before, limit=size + 1)
+        found = await self._registry.list(caller, before=before, limit=size + 1, at_least=request.at_least_revision)
         offenders, last = convert.page(found, size)
         return pb.ListOffendersResponse(
             offenders=[convert.offender_message(offender) for offender in offenders],
             next_page_token=page_token(caller.node.id, request, str(last.id)) if last else "",
+        )
+
+    async def ListOffenderRevisions(
+        self, request: pb.ListOffenderRevisionsRequest, context: Any
+    ) -> pb.ListOffenderRevisionsResponse:
+        caller, size = current_caller(), page_size(request.page_size)
+        before = last_item(caller.node.id, request, request.page_token, int)
+        offender_id = convert.offender_id(request.name, "name")
+        found = await self._registry.versions(caller, offender_id, before=before, limit=size + 1)
+        # Each with the one before it, which may be the first of the next page.
+        revisions = [convert.revision_message(*pair) for pair in zip_longest(found, found[1:])]
+        revisions, last = convert.page(revisions, size)
+        return pb.ListOffenderRevisionsResponse(
+            revisions=revisions,
+            next_page_token=page_token(caller.node.id, request, str(last.version)) if last else "",
         )
 
     async def UpdateOffender(self, request: pb.UpdateOffenderRequest, context: Any) -> pb.UpdateOffenderResponse:

@@ -29,6 +29,7 @@ from nsor.registry.v1.registry_service_pb2 import (
     CreateOffenderResponse,
     GetOffenderRequest,
     GetPropagationRequest,
+    ListOffenderRevisionsRequest,
     ListOffendersRequest,
     ListTransfersRequest,
 )
@@ -80,8 +81,9 @@ def valid(written: CreateOffenderResponse) -> dict[str, Any]:
     )
     requests = {
         "create": creation(full_offender()),
-        "get": GetOffenderRequest(name=name),
-        "list": ListOffendersRequest(page_size=10),
+        "get": GetOffenderRequest(name=name, version=1, at_least_revision=written.revision),
+        "history": ListOffenderRevisionsRequest(name=name, page_size=10),
+        "list": ListOffendersRequest(page_size=10, at_least_revision=written.revision),
         "update": change(written.offender, "person", "district", "convictions"),
         "propose": proposal(written.offender, "nodes/sindh-police"),
         "accept": acceptance(written.offender),

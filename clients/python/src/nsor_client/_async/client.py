@@ -56,10 +56,13 @@ from nsor.registry.v1.registry_service_pb2 import (
     GetPropagationResponse,
     ImportOffendersRequest,
     ImportOffendersResponse,
+    ListOffenderRevisionsRequest,
+    ListOffenderRevisionsResponse,
     ListOffendersRequest,
     ListOffendersResponse,
     ListTransfersRequest,
     ListTransfersResponse,
+    OffenderRevision,
     ProposeTransferRequest,
     ProposeTransferResponse,
     RecordCourtEventRequest,
@@ -77,8 +80,22 @@ from nsor_client.snapshot import SnapshotCheck
 
 _Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response", bound=Message)
-_ListRequest = TypeVar("_ListRequest", ListOffendersRequest, ListTransfersRequest, ListNoticesRequest, ListNodesRequest)
-_Page = TypeVar("_Page", ListOffendersResponse, ListTransfersResponse, ListNoticesResponse, ListNodesResponse)
+_ListRequest = TypeVar(
+    "_ListRequest",
+    ListOffendersRequest,
+    ListOffenderRevisionsRequest,
+    ListTransfersRequest,
+    ListNoticesRequest,
+    ListNodesRequest,
+)
+_Page = TypeVar(
+    "_Page",
+    ListOffendersResponse,
+    ListOffenderRevisionsResponse,
+    ListTransfersResponse,
+    ListNoticesResponse,
+    ListNodesResponse,
+)
 
 
 class AsyncClient:
@@ -174,21 +191,49 @@ class AsyncClient:
         request = CreateOffenderRequest(offender=offender, request_id=request_id or _new_id(), officer=officer)
         return await self._call(self._registry.CreateOffender, request, timeout, request.request_id)
 
-    async def get_offender(self, name: str, officer: OfficerContext, *, timeout: float | None = None) -> Offender:
-        """Reads one record by its resource name, `offenders/{uuid}`."""
-        request = GetOffenderRequest(name=name, officer=officer)
+    async def get_offender(
+        self,
+        name: str,
+        officer: OfficerContext,
+        *,
+        version: int = 0,
+        at_least_revision: str = "",
+        timeout: float | None = None,
+    ) -> Offender:
+        """Reads one record by its resource name, `offenders/{uuid}`.
+
+        Args:
+            version: as it was at this version, see `list_offender_revisions`; 0 for the newest.
+            at_least_revision: the answer must be as new as this revision.
+        """
+        request = GetOffenderRequest(name=name, officer=officer, version=version, at_least_revision=at_least_revision)
         return (await self._call(self._registry.GetOffender, request, timeout)).offender
 
+    async def list_offender_revisions(
+        self, name: str, officer: OfficerContext, *, page_size: int = 0, timeout: float | None = None
+    ) -> AsyncGenerator[OffenderRevision]:
+        """Reads who changed a record, when, why, and which fields, newest first; fetches pages as they are needed."""
+        request = ListOffenderRevisionsRequest(name=name, officer=officer, page_size=page_size)
+        async for page in self._pages(self._registry.ListOffenderRevisions, request, timeout):
+            for revision in page.revisions:
+                yield revision
+
     async def list_offenders(
-        self, officer: OfficerContext, *, page_size: int = 0, timeout: float | None = None
+        self,
+        officer: OfficerContext,
+        *,
+        page_size: int = 0,
+        at_least_revision: str = "",
+        timeout: float | None = None,
     ) -> AsyncGenerator[Offender]:
         """Reads the records that this node may list, newest first; pages are fetched as they are needed.
 
         Args:
             page_size: records in a page, 1 to 200; 0 lets the hub choose.
+            at_least_revision: the answer must be as new as this revision.
             timeout: seconds that each page may take.
         """
-        request = ListOffendersRequest(officer=officer, page_size=page_size)
+        request = ListOffendersRequest(officer=officer, page_size=page_size, at_least_revision=at_least_revision)
         async for page in self._pages(self._registry.ListOffenders, request, timeout):
             for offender in page.offenders:
                 yield offender

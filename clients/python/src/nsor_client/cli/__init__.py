@@ -136,6 +136,7 @@ PurposeOption = Annotated[PurposeName, typer.Option("--purpose", help="Why. The 
 FirOption = Annotated[
     str, typer.Option("--fir", metavar="NUMBER/YEAR", help="The FIR that it serves; an investigation needs one.")
 ]
+AtLeastOption = Annotated[str, typer.Option(metavar="REVISION", help="The answer must be as new as this revision.")]
 RequestIdOption = Annotated[
     str | None,
     typer.Option("--request-id", metavar="UUID", help="To do again what got no answer: the id printed then."),
@@ -246,9 +247,7 @@ def check(
     officer: OfficerOption = None,
     purpose: PurposeOption = PurposeName.vetting,
     fir: FirOption = "",
-    at_least_revision: Annotated[
-        str, typer.Option(metavar="REVISION", help="The answer must be as new as this revision.")
-    ] = "",
+    at_least_revision: AtLeastOption = "",
 ) -> None:
     """Tell whether the holder of a CNIC is on the register.
 
@@ -313,6 +312,10 @@ def get(
     officer: OfficerOption = None,
     purpose: PurposeOption = PurposeName.record_maintenance,
     fir: FirOption = "",
+    version: Annotated[
+        int, typer.Option(help="As it was at this version, see nsor offender history; 0: as it is.")
+    ] = 0,
+    at_least_revision: AtLeastOption = "",
 ) -> None:
     """Show one record. Another province's record needs a purpose that allows it.
 
@@ -321,9 +324,25 @@ def get(
       nsor offender get offenders/... --purpose investigation --fir 123/2026
     """
     session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
     with session.client() as client:
-        record = client.get_offender(name, officer_context(officer, purpose, fir))
+        record = client.get_offender(name, who, version=version, at_least_revision=at_least_revision)
     session.show(record, render.offender)
+
+
+@offender_app.command()
+def history(
+    context: typer.Context,
+    name: OffenderName,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+) -> None:
+    """Show who changed a record, when, why, and which fields; newest first."""
+    session = Session.of(context)
+    with session.client() as client:
+        for revision in client.list_offender_revisions(name, officer_context(officer, purpose, fir)):
+            session.show(revision, render.revision)
 
 
 @offender_app.command("list")

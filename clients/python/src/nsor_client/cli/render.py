@@ -23,7 +23,7 @@ from nsor.registry.v1.offender_pb2 import (
     Sex,
     Transfer,
 )
-from nsor.registry.v1.registry_service_pb2 import GetPropagationResponse
+from nsor.registry.v1.registry_service_pb2 import GetPropagationResponse, OffenderRevision
 from nsor_client.following import LineState
 
 _OUTCOMES = {
@@ -115,6 +115,15 @@ def _conviction(c: Conviction) -> str:
         f"{c.number}: {c.offence_code} on {c.conviction_date} ({word(c, 'finality')}), victim: "
         f"{word(c, 'victim_class')}; case {c.case_number}, {c.court}; FIR {c.fir_number}, {c.police_station}"
     )
+
+
+def revision(made: OffenderRevision) -> str:
+    """How a version of a record came to be, in a line."""
+    who = f"{made.officer.officer_id} at {made.node}" if made.officer.officer_id else made.node
+    fields = [f"{made.version:>3}  {moment(made.change_time)}  {made.method.rpartition('/')[2]} by {who}"]
+    fields += [", ".join(made.changed_fields)] if made.changed_fields else []
+    fields += [f"because: {made.reason}"] if made.reason else []
+    return clean("  ".join(fields))
 
 
 def transfer(proposal: Transfer) -> str:

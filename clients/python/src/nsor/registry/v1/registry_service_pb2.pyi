@@ -93,8 +93,14 @@ class GetOffenderRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     OFFICER_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_REVISION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Required. Resource name, `offenders/{uuid}`."""
+    version: _builtins.int
+    """Version to read, from 1, as ListOffenderRevisions shows it. 0: the newest."""
+    at_least_revision: _builtins.str
+    """The answer must be at least as new as this revision; the hub waits for it for a few seconds. Empty: as it is."""
     @_builtins.property
     def officer(self) -> _officer_pb2.OfficerContext:
         """Required. Who reads, and why."""
@@ -104,10 +110,12 @@ class GetOffenderRequest(_message.Message):
         *,
         name: _builtins.str = ...,
         officer: _officer_pb2.OfficerContext | None = ...,
+        version: _builtins.int = ...,
+        at_least_revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "officer", b"officer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_revision", b"at_least_revision", "name", b"name", "officer", b"officer", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -146,10 +154,13 @@ class ListOffendersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     OFFICER_FIELD_NUMBER: _builtins.int
+    AT_LEAST_REVISION_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Records in a page at most, 1 to 200. 0 means 50."""
     page_token: _builtins.str
     """`next_page_token` of the page before; the other fields but `page_size` must be as they were then."""
+    at_least_revision: _builtins.str
+    """The answer must be at least as new as this revision; the hub waits for it for a few seconds. Empty: as it is."""
     @_builtins.property
     def officer(self) -> _officer_pb2.OfficerContext:
         """Required. Who reads, and why."""
@@ -160,10 +171,11 @@ class ListOffendersRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         officer: _officer_pb2.OfficerContext | None = ...,
+        at_least_revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_revision", b"at_least_revision", "officer", b"officer", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -196,6 +208,124 @@ class ListOffendersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListOffendersResponse: _TypeAlias = ListOffendersResponse  # noqa: Y015
+
+@_typing.final
+class ListOffenderRevisionsRequest(_message.Message):
+    """Request of ListOffenderRevisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    OFFICER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Resource name of the record, `offenders/{uuid}`."""
+    page_size: _builtins.int
+    """Versions in a page at most, 1 to 200. 0 means 50."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; the other fields but `page_size` must be as they were then."""
+    @_builtins.property
+    def officer(self) -> _officer_pb2.OfficerContext:
+        """Required. Who reads, and why."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        officer: _officer_pb2.OfficerContext | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "officer", b"officer", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOffenderRevisionsRequest: _TypeAlias = ListOffenderRevisionsRequest  # noqa: Y015
+
+@_typing.final
+class ListOffenderRevisionsResponse(_message.Message):
+    """Response of ListOffenderRevisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty on the last one."""
+    @_builtins.property
+    def revisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___OffenderRevision]:
+        """The page."""
+
+    def __init__(
+        self,
+        *,
+        revisions: _abc.Iterable[Global___OffenderRevision] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "revisions", b"revisions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOffenderRevisionsResponse: _TypeAlias = ListOffenderRevisionsResponse  # noqa: Y015
+
+@_typing.final
+class OffenderRevision(_message.Message):
+    """How a version of a record came to be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    OFFICER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELDS_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Number of the version, from 1; GetOffender reads it."""
+    node: _builtins.str
+    """The node that made it, `nodes/{node}`."""
+    method: _builtins.str
+    """The RPC by which it did, for example "nsor.registry.v1.RegistryService/UpdateOffender". Empty for the oldest records."""
+    reason: _builtins.str
+    """Why, in the node's words; empty if it gave no reason, or the record is sealed since."""
+    @_builtins.property
+    def officer(self) -> _officer_pb2.OfficerContext:
+        """The officer whom the node named; not set if it named none, or the record is sealed since."""
+
+    @_builtins.property
+    def change_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    @_builtins.property
+    def changed_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths of the fields that differ from the version before, for example "person.full_name", "convictions[1].finality",
+        "owner"; empty for the first version, and where the record is sealed since.
+        """
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        node: _builtins.str = ...,
+        method: _builtins.str = ...,
+        officer: _officer_pb2.OfficerContext | None = ...,
+        reason: _builtins.str = ...,
+        change_time: _timestamp_pb2.Timestamp | None = ...,
+        changed_fields: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "officer", b"officer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "changed_fields", b"changed_fields", "method", b"method", "node", b"node", "officer", b"officer", "reason", b"reason", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OffenderRevision: _TypeAlias = OffenderRevision  # noqa: Y015
 
 @_typing.final
 class UpdateOffenderRequest(_message.Message):

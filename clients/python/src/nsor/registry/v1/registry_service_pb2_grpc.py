@@ -51,6 +51,11 @@ class RegistryServiceStub:
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersRequest.SerializeToString,
                 response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersResponse.FromString,
                 _registered_method=True)
+        self.ListOffenderRevisions = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/ListOffenderRevisions',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffenderRevisionsRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffenderRevisionsResponse.FromString,
+                _registered_method=True)
         self.UpdateOffender = channel.unary_unary(
                 '/nsor.registry.v1.RegistryService/UpdateOffender',
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.UpdateOffenderRequest.SerializeToString,
@@ -108,9 +113,10 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetOffender(self, request, context):
-        """Reads one record.
+        """Reads one record as it is, or as it was at an earlier version.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+        REVISION_NOT_REACHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,7 +125,17 @@ class RegistryServiceServicer:
     def ListOffenders(self, request, context):
         """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
 
-        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOffenderRevisions(self, request, context):
+        """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
+        Of a sealed record it is left who made them and when.
+
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -227,6 +243,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ListOffenders,
                     request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersRequest.FromString,
                     response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersResponse.SerializeToString,
+            ),
+            'ListOffenderRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOffenderRevisions,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffenderRevisionsRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffenderRevisionsResponse.SerializeToString,
             ),
             'UpdateOffender': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateOffender,
@@ -352,6 +373,33 @@ class RegistryService:
             '/nsor.registry.v1.RegistryService/ListOffenders',
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersRequest.SerializeToString,
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOffenderRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/ListOffenderRevisions',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffenderRevisionsRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffenderRevisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

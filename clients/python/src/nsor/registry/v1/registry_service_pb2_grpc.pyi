@@ -41,14 +41,21 @@ class RegistryServiceStub:
     Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
     """
     GetOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetOffenderRequest, _registry_service_pb2.GetOffenderResponse]
-    """Reads one record.
+    """Reads one record as it is, or as it was at an earlier version.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+    REVISION_NOT_REACHED.
     """
     ListOffenders: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListOffendersRequest, _registry_service_pb2.ListOffendersResponse]
     """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
 
-    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+    """
+    ListOffenderRevisions: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListOffenderRevisionsRequest, _registry_service_pb2.ListOffenderRevisionsResponse]
+    """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
+    Of a sealed record it is left who made them and when.
+
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
     """
     UpdateOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateOffenderRequest, _registry_service_pb2.UpdateOffenderResponse]
     """Changes the fields that the mask names (AIP-134). NPB changes records of others with a reason only.
@@ -117,14 +124,21 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
     """
     GetOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetOffenderRequest, _registry_service_pb2.GetOffenderResponse]  # type: ignore[assignment]
-    """Reads one record.
+    """Reads one record as it is, or as it was at an earlier version.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+    REVISION_NOT_REACHED.
     """
     ListOffenders: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListOffendersRequest, _registry_service_pb2.ListOffendersResponse]  # type: ignore[assignment]
     """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
 
-    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+    """
+    ListOffenderRevisions: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListOffenderRevisionsRequest, _registry_service_pb2.ListOffenderRevisionsResponse]  # type: ignore[assignment]
+    """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
+    Of a sealed record it is left who made them and when.
+
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
     """
     UpdateOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateOffenderRequest, _registry_service_pb2.UpdateOffenderResponse]  # type: ignore[assignment]
     """Changes the fields that the mask names (AIP-134). NPB changes records of others with a reason only.
@@ -202,9 +216,10 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.GetOffenderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_registry_service_pb2.GetOffenderResponse, _abc.Awaitable[_registry_service_pb2.GetOffenderResponse]]:
-        """Reads one record.
+        """Reads one record as it is, or as it was at an earlier version.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+        REVISION_NOT_REACHED.
         """
 
     @_abc_1.abstractmethod
@@ -215,7 +230,19 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_registry_service_pb2.ListOffendersResponse, _abc.Awaitable[_registry_service_pb2.ListOffendersResponse]]:
         """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
 
-        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListOffenderRevisions(
+        self,
+        request: _registry_service_pb2.ListOffenderRevisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.ListOffenderRevisionsResponse, _abc.Awaitable[_registry_service_pb2.ListOffenderRevisionsResponse]]:
+        """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
+        Of a sealed record it is left who made them and when.
+
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
         """
 
     @_abc_1.abstractmethod
