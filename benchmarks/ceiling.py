@@ -18,9 +18,10 @@ _SCRIPT = f"""
 BEGIN;
 INSERT INTO offender (id, cnic_index, owner, version, wrapped_key, created_at)
     VALUES (uuidv7(), sha256(uuid_send(gen_random_uuid())), '{OWNER}', 1, decode(repeat('00', 62), 'hex'), now())
-    ON CONFLICT (cnic_index) DO NOTHING RETURNING id AS offender \\gset
-INSERT INTO offender_revision (offender_id, version, owner, body, changed_at)
-    VALUES (:offender::uuid, 1, '{OWNER}', decode(repeat('00', BODY), 'hex'), now());
+    ON CONFLICT (cnic_index) WHERE wrapped_key IS NOT NULL DO NOTHING RETURNING id AS offender \\gset
+INSERT INTO offender_revision (offender_id, version, owner, body, changed_at, actor, method, why)
+    VALUES (:offender::uuid, 1, '{OWNER}', decode(repeat('00', BODY), 'hex'), now(), '{OWNER}',
+        'nsor.registry.v1.RegistryService/CreateOffender', decode(repeat('00', 40), 'hex'));
 INSERT INTO outbox (changes)
     VALUES (jsonb_build_array(jsonb_build_array('offender', :offender::text, 1))) RETURNING id AS outbox \\gset
 INSERT INTO request (node_id, request_id, digest, record_id, version, outbox_id)

@@ -11,16 +11,16 @@ from uuid_utils.compat import uuid7
 
 from benchmarks.crew import OWNER, split
 from demo.people import offenders
-from hub.domain.offender import Offender
 from hub.store import bodies
 from hub.store.vault import Keyring, Vault
 from hub.transport import convert
 
 _PROCESSES = 2
 _CHUNK = 10_000
+_METHOD = "nsor.registry.v1.RegistryService/CreateOffender"
 _STATEMENTS: tuple[LiteralString, ...] = (
     "COPY offender (id, cnic_index, owner, version, wrapped_key, created_at) FROM STDIN",
-    "COPY offender_revision (offender_id, version, owner, body, changed_at) FROM STDIN",
+    "COPY offender_revision (offender_id, version, owner, actor, method, body, changed_at) FROM STDIN",
 )
 
 
@@ -53,10 +53,11 @@ def _rows(vault: Vault, first: int, count: int) -> Iterator[tuple[tuple[Any, ...
     now = datetime.now(UTC)
     for message in offenders(count, province="Punjab", seed=first, first=first):
         facts = convert.offender_facts(message, now)
-        offender = Offender(id=uuid7(), owner=OWNER, version=1, facts=facts, created_at=now, updated_at=now)
-        key = bodies.new_key(vault, offender.id)
+        id = uuid7()
+        key = bodies.new_key(vault, id)
         index = vault.index(facts.person.cnic)
+        body = bodies.seal_facts(vault, key.plain, id, 1, facts)
         yield (
-            (offender.id, index, OWNER, 1, key.wrapped, now),
-            (offender.id, 1, OWNER, bodies.seal_offender(vault, key.plain, offender), now),
+            (id, index, OWNER, 1, key.wrapped, now),
+            (id, 1, OWNER, OWNER, _METHOD, body, now),
         )

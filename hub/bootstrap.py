@@ -81,7 +81,13 @@ class _Worker:
         membership = Membership(self._database, self._audit, signer_of(settings, utc_now), vault.token, utc_now)
         disclosure = Disclosure(self._database, utc_now)
         use_cases = UseCases(
-            registry=Registry(self._database, self._audit, utc_now),
+            registry=Registry(
+                self._database,
+                self._tail,
+                self._audit,
+                utc_now,
+                transfer_time=timedelta(days=settings.transfer_days),
+            ),
             lookup=Lookup(
                 self._index,
                 self._tail,

@@ -53,6 +53,11 @@ class HubSettings(BaseSettings):
         gt=0,
         description="Days for which the feed can be resumed; afterwards a node takes a snapshot. Assumed.",
     )
+    transfer_days: float = Field(
+        default=14,
+        gt=0,
+        description="Days to answer a proposed transfer; afterwards it is overdue, and NPB sees to it. Assumed.",
+    )
     reflection: bool = Field(default=False, description="Whether gRPC reflection is on.")
 
     @field_validator("dsn")

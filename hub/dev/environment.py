@@ -33,6 +33,7 @@ _NODES = (
     ("npb", "National Police Bureau", Role.NPB, ""),
     ("punjab-police", "Punjab Police", Role.POLICE, "Punjab"),
     ("sindh-police", "Sindh Police", Role.POLICE, "Sindh"),
+    ("lahore-high-court", "Lahore High Court", Role.COURTS, "Punjab"),
     ("fia", "Federal Investigation Agency", Role.FIA, ""),
     ("sed-punjab", "School Education Department, Punjab", Role.VETTING_AGENCY, "Punjab"),
     ("sms-7000", "SMS bridge of shortcode 7000", Role.PUBLIC_GATEWAY, ""),

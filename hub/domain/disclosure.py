@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from hub.domain.errors import Reason, Refused
+from hub.domain.errors import Reason, Refused, Violation, invalid
 from hub.domain.node import Caller, Purpose, Role
-from hub.domain.offender import Finality
+from hub.domain.offender import Finality, Offender, Transfer
 
 
 class Channel(StrEnum):
@@ -88,24 +88,45 @@ def require_owner(caller: Caller, owner: str) -> None:
         raise Refused(Reason.NOT_OWNER, "the record belongs to another node", metadata={"owner": f"nodes/{owner}"})
 
 
-def may_read(caller: Caller, owner: str) -> bool:
+def require_receiver(caller: Caller, transfer: Transfer) -> None:
+    """Lets only the receiver of a proposed record, or NPB, decide on it.
+
+    Raises:
+        Refused: NOT_RECEIVER.
+    """
+    if caller.node.id != transfer.receiver and caller.node.role is not Role.NPB:
+        receiver = f"nodes/{transfer.receiver}"
+        raise Refused(Reason.NOT_RECEIVER, "the record was not proposed to the caller", metadata={"receiver": receiver})
+
+
+def require_reason(caller: Caller, reason: str) -> None:
+    """Lets NPB write what is another node's only if it says why. Asked after it is known that the caller may write.
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
+    if caller.node.role is Role.NPB and not reason:
+        raise invalid(Violation("reason", "REQUIRED", "must say why NPB writes a record of another node"))
+
+
+def may_read(caller: Caller, offender: Offender) -> bool:
     """Whether a caller may read the whole of a record.
 
-    The owner may. Anybody else needs an investigation with its FIR; NPB may also oversee.
+    The owner may, and whom it is proposed to. Anybody else needs an investigation with its FIR; NPB may also oversee.
     """
-    if caller.node.id == owner:
+    if caller.node.id == offender.owner or (offender.transfer and caller.node.id == offender.transfer.receiver):
         return True
     purpose = caller.officer.purpose if caller.officer else None
     return purpose is Purpose.INVESTIGATION or (caller.node.role is Role.NPB and purpose is Purpose.OVERSIGHT)
 
 
-def require_read(caller: Caller, owner: str) -> None:
+def require_read(caller: Caller, offender: Offender) -> None:
     """Lets a caller read a record, see `may_read`.
 
     Raises:
         Refused: PURPOSE_NOT_ALLOWED.
     """
-    if not may_read(caller, owner):
+    if not may_read(caller, offender):
         raise Refused(
             Reason.PURPOSE_NOT_ALLOWED,
             "records of other nodes are read for an investigation, with its FIR number",

@@ -10,6 +10,7 @@ from hub.domain.node import Node
 from hub.domain.notice import Notice
 from hub.domain.offender import Offender
 from hub.domain.reconciliation import Found
+from hub.domain.revision import Revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,23 @@ class FederationStatus:
     def events_behind(self, progress: Progress) -> int:
         """Events that a node has not acknowledged."""
         return max(0, self.head.seq - progress.seq)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Whether a node has applied a version of a record; `acknowledged_at` is None if it never acknowledged anything."""
+
+    node: Node
+    applied: bool
+    acknowledged_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Propagation:
+    """How far the newest version of a record has come, and the revision that brought it."""
+
+    revision: Revision
+    receipts: Sequence[Receipt]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from hub.domain.offender import Finality, GuardianRelation, Offender, Sex
+from hub.domain.offender import Finality, GuardianRelation, OffenderFacts, Sex
 
 
 class Outcome(StrEnum):
@@ -44,9 +44,9 @@ class Known:
     finalities: frozenset[Finality]
 
     @classmethod
-    def of(cls, offender: Offender) -> "Known":
+    def of(cls, facts: OffenderFacts) -> "Known":
         """Takes it out of a record."""
-        person = offender.facts.person
+        person = facts.person
         return cls(
             DisclosedPerson(
                 full_name=person.full_name,
@@ -56,7 +56,7 @@ class Known:
                 guardian_relation=person.guardian_relation,
                 sex=person.sex,
             ),
-            frozenset(c.finality for c in offender.facts.convictions),
+            frozenset(c.finality for c in facts.convictions),
         )
 
 

@@ -62,12 +62,17 @@ class NoticeFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """A notice on the register. `recorder` is the id of the node that recorded it."""
+    """A notice on the register.
+
+    Attributes:
+        recorder: id of the node that recorded it.
+        facts: None once the record is sealed: they are erased with it.
+    """
 
     id: UUID
     offender_id: UUID
     recorder: str
-    facts: NoticeFacts
+    facts: NoticeFacts | None
     created_at: datetime
 
     @property

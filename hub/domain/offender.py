@@ -1,13 +1,13 @@
 """The record of a convicted offender and the rules for what may stand in it."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 from uuid import UUID
 
 from hub.domain.cnic import Cnic
-from hub.domain.errors import Violation
+from hub.domain.errors import Reason, Refused, Violation, invalid
 from hub.domain.offences import OffenceBasis, find_offence
 
 # Nobody who can be convicted today was born before; it is a typing error.
@@ -38,6 +38,29 @@ class Finality(StrEnum):
     SET_ASIDE = "SET_ASIDE"
 
 
+class CourtEvent(StrEnum):
+    """What happened to a conviction at a court: names as in `nsor.registry.v1.CourtEvent`."""
+
+    APPEAL_FILED = "APPEAL_FILED"
+    APPEAL_DISMISSED = "APPEAL_DISMISSED"
+    APPEAL_PERIOD_ENDED = "APPEAL_PERIOD_ENDED"
+    SET_ASIDE = "SET_ASIDE"
+
+
+# What each event makes of a conviction; what is not here does not happen. An appeal can follow on a final judgment: one
+# that comes late, or goes to the next court. To set aside needs no appeal on record, since whoever is acquitted must be
+# out at once. Nothing follows on that.
+_FINALITY_AFTER: Mapping[tuple[Finality, CourtEvent], Finality] = {
+    (Finality.APPEAL_WINDOW, CourtEvent.APPEAL_FILED): Finality.UNDER_APPEAL,
+    (Finality.FINAL, CourtEvent.APPEAL_FILED): Finality.UNDER_APPEAL,
+    (Finality.UNDER_APPEAL, CourtEvent.APPEAL_DISMISSED): Finality.FINAL,
+    (Finality.APPEAL_WINDOW, CourtEvent.APPEAL_PERIOD_ENDED): Finality.FINAL,
+    (Finality.APPEAL_WINDOW, CourtEvent.SET_ASIDE): Finality.SET_ASIDE,
+    (Finality.UNDER_APPEAL, CourtEvent.SET_ASIDE): Finality.SET_ASIDE,
+    (Finality.FINAL, CourtEvent.SET_ASIDE): Finality.SET_ASIDE,
+}
+
+
 class VictimClass(StrEnum):
     """Class of the victim, the only thing that the register knows of one (s.26 of the Act)."""
 
@@ -47,10 +70,10 @@ class VictimClass(StrEnum):
 
 
 class OffenderStatus(StrEnum):
-    """State of a record, derived from its convictions."""
+    """State of a record: names as in `nsor.registry.v1.OffenderStatus`."""
 
     REGISTERED = "REGISTERED"
-    SET_ASIDE = "SET_ASIDE"
+    SEALED = "SEALED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +112,34 @@ class Conviction:
             raise LookupError(f"offence {self.offence_code} left the offence table")
         return offence.basis
 
+    @property
+    def case(self) -> str:
+        """The case, however it is spelt: two convictions of one person in it are the same, or one is of a retrial.
+
+        The FIR with its police station, and the offence. Court and case number are spelt in too many ways.
+        """
+        parts = (self.fir_number.lstrip("0"), self.police_station, self.offence_code)
+        return "|".join("".join(filter(str.isalnum, part.casefold())) for part in parts)
+
+    def after(self, event: CourtEvent, day: date) -> "Conviction":
+        """The conviction as an event at a court leaves it.
+
+        Raises:
+            Refused: COURT_EVENT_NOT_POSSIBLE; INVALID_FIELD: it happened before what the register knows already.
+        """
+        finality = _FINALITY_AFTER.get((self.finality, event))
+        if finality is None:
+            raise Refused(
+                Reason.COURT_EVENT_NOT_POSSIBLE,
+                "this cannot follow on what the register knows of the conviction",
+                metadata={"finality": f"FINALITY_{self.finality}", "event": f"COURT_EVENT_{event}"},
+            )
+        if day < (self.finality_date or self.conviction_date):
+            raise invalid(
+                Violation("event_date", "BEFORE_FINALITY", "must not lie before the conviction or its appeal")
+            )
+        return replace(self, finality=finality, finality_date=day)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OffenderFacts:
@@ -102,12 +153,24 @@ class OffenderFacts:
     district: str
     convictions: tuple[Conviction, ...]
 
-    def violations(self, today: date) -> Iterator[Violation]:
+    @property
+    def standing(self) -> tuple[Conviction, ...]:
+        """The convictions that were not set aside."""
+        return tuple(c for c in self.convictions if c.finality is not Finality.SET_ASIDE)
+
+    def violations(self, today: date, before: "OffenderFacts | None" = None) -> Iterator[Violation]:
         """The rules of the register that the facts break; paths begin at "offender.".
 
         Args:
             today: the current day in Pakistan.
+            before: what the record holds already; None on entry.
         """
+        if before:
+            yield from self._violations_after(before)
+        for index in range(len(before.convictions) if before else 0, len(self.convictions)):
+            if self.convictions[index].finality is Finality.SET_ASIDE:
+                path = f"offender.convictions[{index}].finality"
+                yield Violation(path, "SET_ASIDE", "must not be that of a conviction which was set aside")
         if self.person.date_of_birth < _OLDEST_BIRTH:
             yield Violation("offender.person.date_of_birth", "TOO_OLD", "must not lie before 1900")
         if self.person.date_of_birth > today:
@@ -135,6 +198,55 @@ class OffenderFacts:
                 if since < conviction.conviction_date:
                     yield Violation(f"{path}.finality_date", "BEFORE_CONVICTION", "must not lie before the conviction")
 
+    def _violations_after(self, before: "OffenderFacts") -> Iterator[Violation]:
+        """The rules for a change that the facts break."""
+        if self.person.cnic != before.person.cnic:
+            yield Violation("offender.person.cnic", "IMMUTABLE", "cannot be changed by an update")
+        if len(self.convictions) < len(before.convictions):
+            yield Violation("offender.convictions", "REMOVED", "must not leave out a conviction of the record")
+        for index, (old, new) in enumerate(zip(before.convictions, self.convictions, strict=False)):
+            for field in ("finality", "finality_date"):
+                if getattr(old, field) != getattr(new, field):
+                    path = f"offender.convictions[{index}].{field}"
+                    yield Violation(path, "BY_COURT_EVENT", "is changed by RecordCourtEvent only")
+
+    def after(self, number: int, event: CourtEvent, day: date) -> "OffenderFacts | None":
+        """The facts as an event at a court leaves them; None when no conviction stands any more.
+
+        Args:
+            number: of the conviction, from 1.
+
+        Raises:
+            Refused: COURT_EVENT_NOT_POSSIBLE, INVALID_FIELD.
+        """
+        if number > len(self.convictions):
+            raise invalid(Violation("conviction_number", "UNKNOWN_CONVICTION", "is not one of the record"))
+        convictions = list(self.convictions)
+        convictions[number - 1] = convictions[number - 1].after(event, day)
+        after = replace(self, convictions=tuple(convictions))
+        return after if after.standing else None
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A proposal to hand a record over, which is open. Until the receiver accepts, the sender stays responsible.
+
+    Attributes:
+        sender: id of the node that owns the record.
+        receiver: id of the node that it is proposed to.
+        due_at: when the proposal is overdue, so that NPB sees to it.
+    """
+
+    offender_id: UUID
+    sender: str
+    receiver: str
+    due_at: datetime
+
+
+def offender_name(id: UUID) -> str:
+    """Resource name of a record, "offenders/{uuid}"."""
+    return f"offenders/{id}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offender:
@@ -143,19 +255,21 @@ class Offender:
     Attributes:
         owner: id of the node that owns the record.
         version: 1 when entered, one more with each change.
+        facts: None in every version of a record that is sealed: they are erased.
     """
 
     id: UUID
     owner: str
     version: int
-    facts: OffenderFacts
+    facts: OffenderFacts | None
     created_at: datetime
     updated_at: datetime
+    transfer: Transfer | None = None
 
     @property
     def name(self) -> str:
         """Resource name, "offenders/{uuid}"."""
-        return f"offenders/{self.id}"
+        return offender_name(self.id)
 
     @property
     def etag(self) -> str:
@@ -164,7 +278,5 @@ class Offender:
 
     @property
     def status(self) -> OffenderStatus:
-        """Registered while a conviction stands."""
-        if all(c.finality is Finality.SET_ASIDE for c in self.facts.convictions):
-            return OffenderStatus.SET_ASIDE
-        return OffenderStatus.REGISTERED
+        """Registered until every conviction was set aside."""
+        return OffenderStatus.REGISTERED if self.facts else OffenderStatus.SEALED

@@ -3,16 +3,18 @@
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 from uuid import UUID
 
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
 from hub.domain.disclosure import DisclosurePolicy
+from hub.domain.feed import Propagation
+from hub.domain.history import Version
 from hub.domain.node import Enrolment, Node, NodeChange
 from hub.domain.notice import Notice
-from hub.domain.offender import Offender
+from hub.domain.offender import Conviction, Offender, Transfer
 from hub.domain.revision import Revision
 
 
@@ -55,12 +57,23 @@ class Transaction(Protocol):
         """The mutations that a node made before under these request_ids."""
         ...
 
-    async def insert_offenders(self, offenders: Sequence[Offender]) -> set[UUID]:
-        """Enters records; those whose CNIC is on the register already are left out. Gives the ids entered."""
+    async def insert_offenders(self, versions: Sequence[Version]) -> set[UUID]:
+        """Enters records; those are left out whose CNIC is on the register already, or of which a conviction was set
+        aside before. Gives the ids entered."""
         ...
 
     async def holders(self, cnics: Collection[Cnic]) -> Mapping[Cnic, Offender]:
-        """The records that stand under these numbers."""
+        """The records that stand under these numbers; sealed ones do not."""
+        ...
+
+    async def set_aside(
+        self, convictions: Collection[tuple[Cnic, Conviction]]
+    ) -> Mapping[tuple[Cnic, Conviction], UUID]:
+        """Those of these convictions of people that were set aside after they were pronounced, and in which record."""
+        ...
+
+    async def insert_set_aside(self, offender_id: UUID, cnic: Cnic, conviction: Conviction, day: date) -> None:
+        """Keeps that a conviction of a record was set aside on a day."""
         ...
 
     async def offenders_at(self, versions: Collection[tuple[UUID, int]]) -> Mapping[UUID, Offender]:
@@ -75,8 +88,27 @@ class Transaction(Protocol):
         """Records, newest first, older than `before`."""
         ...
 
-    async def update_offender(self, changed: Offender) -> None:
-        """Writes the next version of a locked record."""
+    async def update_offender(self, version: Version) -> None:
+        """Writes the next version of a locked record; one without facts seals it, and erases what was personal."""
+        ...
+
+    async def versions(self, offender_id: UUID, *, before: int | None, limit: int) -> Sequence[Version]:
+        """Versions of a record, newest first, older than `before`."""
+        ...
+
+    async def list_transfers(
+        self, *, parties: Collection[str], overdue_at: datetime | None, before: UUID | None, limit: int
+    ) -> Sequence[Transfer]:
+        """Open proposals of records older than `before`, newest record first.
+
+        Args:
+            parties: ids of nodes; each must be the sender or the receiver.
+            overdue_at: only those that are overdue at this time; None for all.
+        """
+        ...
+
+    async def propagation(self, offender_id: UUID) -> Propagation | None:
+        """How far the newest version of a record has come to the nodes that may follow the feed."""
         ...
 
     async def insert_notice(self, recorded: Notice) -> None:

@@ -11,7 +11,8 @@ class LookupIndex:
     """Records by the blind index of their number, so that the memory holds no plain CNIC.
 
     Filled from a snapshot and kept by the feed, which may repeat what the snapshot had: an older version never replaces
-    a newer one.
+    a newer one. A number has one record that is not sealed at most, and the feed knows of its end before the next one's
+    beginning.
     """
 
     def __init__(self) -> None:
@@ -24,10 +25,12 @@ class LookupIndex:
     def load(self, records: Sequence[IndexedOffender]) -> None:
         """Takes records in."""
         for record in records:
-            held = self._by_cnic.get(record.cnic_index)
-            if held is None or held[1] < record.offender.version:
-                known = Known.of(record.offender)
-                self._by_cnic[record.cnic_index] = (record.offender.id, record.offender.version, known)
+            offender, held = record.offender, self._by_cnic.get(record.cnic_index)
+            if offender.facts is None:
+                if held and held[0] == offender.id:
+                    del self._by_cnic[record.cnic_index]
+            elif held is None or held[0] != offender.id or held[1] < offender.version:
+                self._by_cnic[record.cnic_index] = (offender.id, offender.version, Known.of(offender.facts))
 
     def apply(self, event: Event) -> None:
         """Takes an event of the feed in."""

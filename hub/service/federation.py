@@ -142,18 +142,10 @@ class Federation:
         Raises:
             Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """
-        epoch = await self._reached(at_least)
+        await reach(self._feed, at_least)
         await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
         async for part in self._store.snapshot_at_head():
-            yield part, Revision(epoch, part.place.write)
-
-    async def _reached(self, at_least: str) -> UUID:
-        """Waits until the feed has a revision; gives the epoch."""
-        epoch = self._feed.epoch
-        if at_least:
-            async with _patience():
-                await self._feed.reached(Revision.parse(at_least, epoch))
-        return epoch
+            yield part, Revision(self._feed.epoch, part.place.write)
 
     @asynccontextmanager
     async def comparing(self, caller: Caller, *, own: bool, at_least: str) -> AsyncGenerator[Comparison]:
@@ -170,7 +162,7 @@ class Federation:
             raise Refused(Reason.TOO_MANY_REQUESTS, "the node compares registers already")
         self._comparing.add(caller.node.id)
         try:
-            epoch = await self._reached(at_least)
+            await reach(self._feed, at_least)
             await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
             records: list[tuple[Cnic, UUID]] = []
             part: Snapshot | None = None
@@ -180,7 +172,7 @@ class Federation:
             assert part
             key = secrets.token_bytes(32)
             digests = await asyncio.to_thread(RangeDigests, key, records)
-            yield Comparison(key, Revision(epoch, part.place.write), part.as_of, digests)
+            yield Comparison(key, Revision(self._feed.epoch, part.place.write), part.as_of, digests)
         finally:
             self._comparing.remove(caller.node.id)
 
@@ -206,6 +198,17 @@ class Federation:
         """Lists nodes by id, after `after`. It tells nothing about a person, so it leaves no audit entry."""
         async with self._database.transaction() as tx:
             return await tx.list_nodes(after=after, limit=limit)
+
+
+async def reach(feed: Feed, at_least: str) -> None:
+    """Returns when this process has a revision, by its token; at once for an empty one.
+
+    Raises:
+        Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+    """
+    if at_least:
+        async with _patience():
+            await feed.reached(Revision.parse(at_least, feed.epoch))
 
 
 @asynccontextmanager

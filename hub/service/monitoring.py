@@ -13,7 +13,7 @@ from hub.domain.node import Caller
 from hub.domain.notice import Notice, NoticeFacts
 from hub.domain.ports import AuditLog, Database, RequestKey, Write
 from hub.domain.revision import Revision
-from hub.service.registry import not_found, request_id_reused
+from hub.service.registry import not_found, request_id_reused, sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Monitoring:
         """Records a notice.
 
         Raises:
-            Refused: OFFENDER_NOT_FOUND, NOT_OWNER, REQUEST_ID_REUSED.
+            Refused: OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, REQUEST_ID_REUSED.
         """
         async with self._database.transaction() as tx:
             # Locked, so that the order of a record's events is the order of its changes, and so that of two deliveries
@@ -50,6 +50,8 @@ class Monitoring:
                     raise request_id_reused()
                 return Recorded(written, past.revision)
             require_owner(caller, offender.owner)
+            if offender.facts is None:
+                raise sealed()
             now = self._clock()
             notice = Notice(id=uuid7(), offender_id=offender_id, recorder=caller.node.id, facts=facts, created_at=now)
             await tx.insert_notice(notice)
@@ -67,7 +69,7 @@ class Monitoring:
             offender = await tx.offender(offender_id)
             if offender is None:
                 raise not_found()
-            require_read(caller, offender.owner)
+            require_read(caller, offender)
             notices = await tx.list_notices(offender_id, before=before, limit=limit)
         await self._audit.append(AuditEntry(self._clock(), caller, offender_id.bytes, "ALLOWED"))
         return notices

@@ -5,12 +5,15 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
+from hub.domain.history import Cause
+from hub.domain.node import Officer
 from hub.domain.notice import Notice, NoticeFacts
-from hub.domain.offender import Offender, OffenderFacts
+from hub.domain.offender import Offender, OffenderFacts, Transfer
 from hub.store.vault import RecordKey, Vault
 
 _offender: TypeAdapter[OffenderFacts] = TypeAdapter(OffenderFacts)
 _notice: TypeAdapter[NoticeFacts] = TypeAdapter(NoticeFacts)
+_why: TypeAdapter[tuple[Officer | None, str]] = TypeAdapter(tuple[Officer | None, str])
 
 
 def new_key(vault: Vault, offender_id: UUID) -> RecordKey:
@@ -23,15 +26,40 @@ def unwrap(vault: Vault, offender_id: UUID, wrapped: bytes) -> bytes:
     return vault.unwrap(wrapped, _key_place(offender_id))
 
 
-def seal_offender(vault: Vault, key: bytes, offender: Offender) -> bytes:
+def seal_facts(vault: Vault, key: bytes, offender_id: UUID, version: int, facts: OffenderFacts) -> bytes:
     """The body of one version of a record."""
-    place = _offender_place(offender.id, offender.version)
-    return vault.seal(key, _offender.dump_json(offender.facts), place)
+    return vault.seal(key, _offender.dump_json(facts), _offender_place(offender_id, version))
+
+
+def seal_why(vault: Vault, key: bytes, offender_id: UUID, version: int, cause: Cause) -> bytes:
+    """Who at a node made a version, and why: words of people, so as personal as the record."""
+    return vault.seal(key, _why.dump_json((cause.officer, cause.reason)), _why_place(offender_id, version))
+
+
+def open_cause(
+    vault: Vault,
+    wrapped: bytes | None,
+    *,
+    id: UUID,
+    version: int,
+    actor: str,
+    method: str,
+    why: bytes | None,
+) -> Cause:
+    """How a version of a record came to be, from its columns.
+
+    Raises:
+        VaultError: it was moved or changed, or belongs to other keys.
+    """
+    officer, reason = None, ""
+    if wrapped and why:
+        officer, reason = _why.validate_json(vault.open(unwrap(vault, id, wrapped), why, _why_place(id, version)))
+    return Cause(actor, method, officer, reason)
 
 
 def open_offender(
     vault: Vault,
-    wrapped: bytes,
+    wrapped: bytes | None,
     *,
     id: UUID,
     owner: str,
@@ -39,31 +67,36 @@ def open_offender(
     body: bytes,
     created_at: datetime,
     changed_at: datetime,
+    transfer: Transfer | None,
 ) -> Offender:
-    """One version of a record, from its columns.
+    """One version of a record, from its columns; without its key it is a sealed one.
 
     Raises:
         VaultError: the body was moved or changed, or belongs to other keys.
     """
-    plain = vault.open(unwrap(vault, id, wrapped), body, _offender_place(id, version))
+    facts = None
+    if wrapped:
+        plain = vault.open(unwrap(vault, id, wrapped), body, _offender_place(id, version))
+        facts = _offender.validate_json(plain)
     return Offender(
         id=id,
         owner=owner,
         version=version,
-        facts=_offender.validate_json(plain),
+        facts=facts,
         created_at=created_at,
         updated_at=changed_at,
+        transfer=transfer,
     )
 
 
-def seal_notice(vault: Vault, key: bytes, notice: Notice) -> bytes:
+def seal_notice(vault: Vault, key: bytes, notice_id: UUID, facts: NoticeFacts) -> bytes:
     """The body of a notice, under the key of its offender."""
-    return vault.seal(key, _notice.dump_json(notice.facts), _notice_place(notice.id))
+    return vault.seal(key, _notice.dump_json(facts), _notice_place(notice_id))
 
 
 def open_notice(
     vault: Vault,
-    wrapped: bytes,
+    wrapped: bytes | None,
     *,
     id: UUID,
     offender_id: UUID,
@@ -71,19 +104,15 @@ def open_notice(
     body: bytes,
     created_at: datetime,
 ) -> Notice:
-    """A notice, from its columns.
+    """A notice, from its columns; without the key of the record its facts are gone.
 
     Raises:
         VaultError: the body was moved or changed, or belongs to other keys.
     """
-    plain = vault.open(unwrap(vault, offender_id, wrapped), body, _notice_place(id))
-    return Notice(
-        id=id,
-        offender_id=offender_id,
-        recorder=recorder,
-        facts=_notice.validate_json(plain),
-        created_at=created_at,
-    )
+    facts = None
+    if wrapped:
+        facts = _notice.validate_json(vault.open(unwrap(vault, offender_id, wrapped), body, _notice_place(id)))
+    return Notice(id=id, offender_id=offender_id, recorder=recorder, facts=facts, created_at=created_at)
 
 
 def _key_place(offender_id: UUID) -> str:
@@ -92,6 +121,10 @@ def _key_place(offender_id: UUID) -> str:
 
 def _offender_place(offender_id: UUID, version: int) -> str:
     return f"offender_revision|{offender_id}/{version}|body"
+
+
+def _why_place(offender_id: UUID, version: int) -> str:
+    return f"offender_revision|{offender_id}/{version}|why"
 
 
 def _notice_place(notice_id: UUID) -> str:

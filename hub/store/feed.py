@@ -274,7 +274,7 @@ class FeedStore:
                     yield part(offenders=tuple(open_row(self._vault, row) for row in rows))
             if owner is not None:
                 return
-            notices = select_notices().order_by(notice.c.id)
+            notices = select_notices().where(offender.c.wrapped_key.is_not(None)).order_by(notice.c.id)
             if hidden:
                 notices = notices.where(notice.c.id.not_in(hidden))
             result = await connection.stream(notices.execution_options(yield_per=_SNAPSHOT_PART))

@@ -1,6 +1,7 @@
 """The tables, as the newest migration leaves them (a test compares the two).
 
-Personal data stands sealed in `body` columns, see `hub.store.vault`; everything else tells nothing about a person.
+Personal data stands sealed in the columns `body` and `why`, see `hub.store.vault`; everything else tells nothing about
+a person.
 """
 
 from typing import Any
@@ -10,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     Identity,
@@ -88,6 +90,7 @@ node_change = Table(
     Index(None, "node_id", "changed_at"),
 )
 
+# A record without a key is sealed: nobody can open any version of it again.
 offender = Table(
     "offender",
     metadata,
@@ -95,9 +98,9 @@ offender = Table(
     Column("cnic_index", LargeBinary, nullable=False),
     Column("owner", Text, ForeignKey("node.id"), nullable=False),
     Column("version", Integer, nullable=False),
-    Column("wrapped_key", LargeBinary, nullable=False),
+    Column("wrapped_key", LargeBinary),
     _time("created_at"),
-    UniqueConstraint("cnic_index"),
+    Index(None, "cnic_index", unique=True, postgresql_where=text("wrapped_key IS NOT NULL")),
     Index(None, "owner", "id"),
 )
 
@@ -107,8 +110,24 @@ offender_revision = Table(
     Column("offender_id", Uuid, ForeignKey("offender.id"), primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("owner", Text, ForeignKey("node.id"), nullable=False),
-    Column("body", LargeBinary, nullable=False),
+    Column("body", LargeBinary),
     _time("changed_at"),
+    Column("actor", Text, ForeignKey("node.id"), nullable=False),
+    Column("method", Text, nullable=False),
+    Column("why", LargeBinary),
+    Column("transfer_receiver", Text, ForeignKey("node.id")),
+    _time("transfer_due_at", nullable=True),
+    Index(None, "offender_id", "version", postgresql_where=text("transfer_receiver IS NOT NULL")),
+)
+
+# Convictions that were set aside, so that no late copy brings one back: a keyed hash of person and case, and the day on
+# which the newest of them was. It outlives the sealing of the record.
+set_aside = Table(
+    "set_aside",
+    metadata,
+    Column("conviction_index", LargeBinary, primary_key=True),
+    Column("offender_id", Uuid, ForeignKey("offender.id"), nullable=False),
+    Column("day", Date, nullable=False),
 )
 
 notice = Table(
@@ -132,6 +151,7 @@ request = Table(
     Column("version", Integer, nullable=False),
     Column("outbox_id", BigInteger, nullable=False),
     _time("created_at", server_default=text("clock_timestamp()")),
+    Index(None, "record_id"),
 )
 
 # What a transaction changed, until the sequencer moves it to the feed. `changes` is a list of [kind, id, version].

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,9 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
 from hub.domain.disclosure import Channel, DisclosureMode, DisclosurePolicy
+from hub.domain.feed import Propagation, Receipt
+from hub.domain.history import Version
 from hub.domain.node import Enrolment, Node, NodeChange, NodeState, Role
 from hub.domain.notice import Notice
-from hub.domain.offender import Offender
+from hub.domain.offender import Conviction, Offender, Transfer
 from hub.domain.ports import PastRequest, RequestKey, Write
 from hub.domain.revision import Revision
 from hub.store import bodies
@@ -30,10 +32,12 @@ from hub.store.tables import (
     node,
     node_certificate,
     node_change,
+    node_progress,
     notice,
     offender,
     offender_revision,
     request,
+    set_aside,
 )
 from hub.store.vault import Vault
 
@@ -49,8 +53,11 @@ _PAST_REQUESTS = select(request, _EPOCH).where(
     request.c.node_id == bindparam("node"), request.c.request_id.in_(bindparam("ids", expanding=True))
 )
 _INSERT_OFFENDERS = (
-    pg_insert(offender).on_conflict_do_nothing(index_elements=[offender.c.cnic_index]).returning(offender.c.id)
+    pg_insert(offender)
+    .on_conflict_do_nothing(index_elements=[offender.c.cnic_index], index_where=offender.c.wrapped_key.is_not(None))
+    .returning(offender.c.id)
 )
+_SET_ASIDE = select(set_aside).where(set_aside.c.conviction_index.in_(bindparam("indexes", expanding=True)))
 _INSERT_VERSIONS = insert(offender_revision)
 # Ascending, so that the feed keeps the order of writes; with bits drawn by lot, and not by the database, so that one
 # that was restored gives none of the ids again that it gave before. Of 63 bits: 2^40 writes, one chance in 8 million.
@@ -66,6 +73,20 @@ _COPY_AUDIT = "COPY audit_entry (at, node_id, method, officer_id, purpose, fir_n
 
 _tracer = trace.get_tracer("nsor.hub")
 
+# Where the newest version of a record stands in the feed: nowhere while it waits, and before the oldest event once the
+# feed has dropped it.
+_PLACE = text("""
+    SELECT epoch, written.outbox_id, CASE
+        WHEN event.seq IS NOT NULL THEN event.seq
+        WHEN NOT EXISTS (SELECT FROM outbox WHERE id = written.outbox_id) THEN (SELECT min(seq) - 1 FROM feed_event)
+    END AS seq
+    FROM offender
+    JOIN request AS written ON written.record_id = offender.id AND written.version = offender.version
+    LEFT JOIN feed_event AS event USING (outbox_id)
+    CROSS JOIN feed_head
+    WHERE offender.id = :id
+""")
+
 
 def select_offenders() -> Select[*tuple[Any, ...]]:
     """Columns from which `open_row` makes a record; add the join to the wanted versions."""
@@ -77,6 +98,8 @@ def select_offenders() -> Select[*tuple[Any, ...]]:
         offender_revision.c.version,
         offender_revision.c.body,
         offender_revision.c.changed_at,
+        offender_revision.c.transfer_receiver,
+        offender_revision.c.transfer_due_at,
     )
 
 
@@ -105,7 +128,22 @@ def open_row(vault: Vault, row: Any) -> Offender:
         body=row.body,
         created_at=row.created_at,
         changed_at=row.changed_at,
+        transfer=_transfer(row),
     )
+
+
+def _transfer(row: Any) -> Transfer | None:
+    """The open proposal in a version of a record, if it has one."""
+    if row.transfer_receiver is None:
+        return None
+    return Transfer(row.id, row.owner, row.transfer_receiver, row.transfer_due_at)
+
+
+def _open_version(vault: Vault, row: Any) -> Version:
+    cause = bodies.open_cause(
+        vault, row.wrapped_key, id=row.id, version=row.version, actor=row.actor, method=row.method, why=row.why
+    )
+    return Version(open_row(vault, row), cause)
 
 
 def select_notices() -> Select[*tuple[Any, ...]]:
@@ -168,31 +206,61 @@ class StoreTransaction:
             for row in rows
         }
 
-    async def insert_offenders(self, offenders: Sequence[Offender]) -> set[UUID]:
-        if not offenders:
+    async def insert_offenders(self, versions: Sequence[Version]) -> set[UUID]:
+        facts = {v.offender.id: v.offender.facts for v in versions if v.offender.facts}
+        if not facts:
             return set()
-        keys = {o.id: bodies.new_key(self._vault, o.id) for o in offenders}
+        keys = {id: bodies.new_key(self._vault, id) for id in facts}
         rows = [
             {
-                "id": o.id,
-                "cnic_index": self._vault.index(o.facts.person.cnic),
-                "owner": o.owner,
-                "version": o.version,
-                "wrapped_key": keys[o.id].wrapped,
-                "created_at": o.created_at,
+                "id": v.offender.id,
+                "cnic_index": self._vault.index(facts[v.offender.id].person.cnic),
+                "owner": v.offender.owner,
+                "version": v.offender.version,
+                "wrapped_key": keys[v.offender.id].wrapped,
+                "created_at": v.offender.created_at,
             }
-            for o in offenders
+            for v in versions
         ]
         # In the order of the unique index, so that two imports of the same people cannot wait for each other in a ring.
         rows.sort(key=lambda row: row["cnic_index"])
         entered = set((await self._connection.execute(_INSERT_OFFENDERS, rows)).scalars())
-        await self._insert_versions([(o, keys[o.id].plain) for o in offenders if o.id in entered])
+        # Only now: whoever enters a number waits for the transaction that seals the record which has it.
+        convictions = {id: [(facts[id].person.cnic, c) for c in facts[id].convictions] for id in entered}
+        past = await self.set_aside([entry for entries in convictions.values() for entry in entries])
+        if barred := {id for id, entries in convictions.items() if not past.keys().isdisjoint(entries)}:
+            await self._connection.execute(delete(offender).where(offender.c.id.in_(barred)))
+            entered -= barred
+        await self._insert_versions([(v, keys[v.offender.id].plain) for v in versions if v.offender.id in entered])
         return entered
 
+    async def set_aside(
+        self, convictions: Collection[tuple[Cnic, Conviction]]
+    ) -> Mapping[tuple[Cnic, Conviction], UUID]:
+        if not convictions:
+            return {}
+        indexes = {entry: self._vault.conviction_index(entry[0], entry[1].case) for entry in convictions}
+        rows = await self._connection.execute(_SET_ASIDE, {"indexes": list(indexes.values())})
+        found = {row.conviction_index: row for row in rows}
+        return {
+            entry: found[index].offender_id
+            for entry, index in indexes.items()
+            if index in found and entry[1].conviction_date <= found[index].day
+        }
+
+    async def insert_set_aside(self, offender_id: UUID, cnic: Cnic, conviction: Conviction, day: date) -> None:
+        index = self._vault.conviction_index(cnic, conviction.case)
+        statement = pg_insert(set_aside).values(conviction_index=index, offender_id=offender_id, day=day)
+        newest = {"offender_id": offender_id, "day": func.greatest(set_aside.c.day, day)}
+        await self._connection.execute(
+            statement.on_conflict_do_update(index_elements=[set_aside.c.conviction_index], set_=newest)
+        )
+
     async def holders(self, cnics: Collection[Cnic]) -> Mapping[Cnic, Offender]:
-        query = select_current().where(offender.c.cnic_index.in_([self._vault.index(c) for c in cnics]))
+        indexes = [self._vault.index(cnic) for cnic in cnics]
+        query = select_current().where(offender.c.cnic_index.in_(indexes), offender.c.wrapped_key.is_not(None))
         found = [open_row(self._vault, row) for row in await self._connection.execute(query)]
-        return {o.facts.person.cnic: o for o in found}
+        return {o.facts.person.cnic: o for o in found if o.facts}
 
     async def offenders_at(self, versions: Collection[tuple[UUID, int]]) -> Mapping[UUID, Offender]:
         if not versions:
@@ -216,31 +284,87 @@ class StoreTransaction:
             query = query.where(offender.c.id < before)
         return [open_row(self._vault, row) for row in await self._connection.execute(query)]
 
-    async def update_offender(self, changed: Offender) -> None:
+    async def update_offender(self, version: Version) -> None:
+        changed = version.offender
         statement = (
             update(offender)
             .where(offender.c.id == changed.id, offender.c.version == changed.version - 1)
             .values(version=changed.version, owner=changed.owner)
             .returning(offender.c.wrapped_key)
         )
+        if changed.facts is None:
+            # The key is in no other place: with it every version of the record and its notices are gone.
+            statement = statement.values(wrapped_key=None)
         wrapped = (await self._connection.execute(statement)).scalar_one()
-        await self._insert_versions([(changed, bodies.unwrap(self._vault, changed.id, wrapped))])
+        key = bodies.unwrap(self._vault, changed.id, wrapped) if wrapped else None
+        await self._insert_versions([(version, key)])
 
-    async def _insert_versions(self, versions: Sequence[tuple[Offender, bytes]]) -> None:
+    async def _insert_versions(self, versions: Sequence[tuple[Version, bytes | None]]) -> None:
         rows = [
             {
                 "offender_id": o.id,
                 "version": o.version,
                 "owner": o.owner,
-                "body": bodies.seal_offender(self._vault, key, o),
+                "body": bodies.seal_facts(self._vault, key, o.id, o.version, o.facts) if key and o.facts else None,
                 "changed_at": o.updated_at,
+                "actor": v.cause.node,
+                "method": v.cause.method,
+                "transfer_receiver": o.transfer.receiver if o.transfer else None,
+                "transfer_due_at": o.transfer.due_at if o.transfer else None,
+                "why": bodies.seal_why(self._vault, key, o.id, o.version, v.cause) if key and v.cause.given else None,
             }
-            for o, key in versions
+            for v, key in versions
+            for o in [v.offender]
         ]
         if rows:
             await self._connection.execute(_INSERT_VERSIONS, rows)
 
+    async def versions(self, offender_id: UUID, *, before: int | None, limit: int) -> Sequence[Version]:
+        of = offender_revision.c
+        query = select_offenders().add_columns(of.actor, of.method, of.why).join_from(offender, offender_revision)
+        query = query.where(offender.c.id == offender_id).order_by(of.version.desc()).limit(limit)
+        if before is not None:
+            query = query.where(of.version < before)
+        return [_open_version(self._vault, row) for row in await self._connection.execute(query)]
+
+    async def list_transfers(
+        self, *, parties: Collection[str], overdue_at: datetime | None, before: UUID | None, limit: int
+    ) -> Sequence[Transfer]:
+        of = offender_revision.c
+        query = select(offender.c.id, of.owner, of.transfer_receiver, of.transfer_due_at)
+        query = query.join_from(offender, offender_revision, _CURRENT).where(of.transfer_receiver.is_not(None))
+        for node_id in parties:
+            query = query.where((of.owner == node_id) | (of.transfer_receiver == node_id))
+        if overdue_at is not None:
+            query = query.where(of.transfer_due_at < overdue_at)
+        if before is not None:
+            query = query.where(offender.c.id < before)
+        rows = await self._connection.execute(query.order_by(offender.c.id.desc()).limit(limit))
+        return [transfer for row in rows if (transfer := _transfer(row))]
+
+    async def propagation(self, offender_id: UUID) -> Propagation | None:
+        place = (await self._connection.execute(_PLACE, {"id": offender_id})).first()
+        if place is None:
+            return None
+        query = (
+            select_nodes()
+            .add_columns(node_progress.c.seq, node_progress.c.acknowledged_at)
+            .outerjoin(node_progress)
+            .where(node.c.role.in_([role for role in Role if not role.public]), node.c.state != NodeState.REVOKED)
+            .order_by(node.c.id)
+        )
+        receipts = [
+            Receipt(
+                node_of(row),
+                applied=place.seq is not None and row.seq is not None and row.seq >= place.seq,
+                acknowledged_at=row.acknowledged_at,
+            )
+            for row in await self._connection.execute(query)
+        ]
+        return Propagation(Revision(place.epoch, write=place.outbox_id), receipts)
+
     async def insert_notice(self, recorded: Notice) -> None:
+        assert recorded.facts, "facts are erased, never written so"
         query = select(offender.c.wrapped_key).where(offender.c.id == recorded.offender_id)
         wrapped = (await self._connection.execute(query)).scalar_one()
         key = bodies.unwrap(self._vault, recorded.offender_id, wrapped)
@@ -249,7 +373,7 @@ class StoreTransaction:
                 id=recorded.id,
                 offender_id=recorded.offender_id,
                 recorder=recorded.recorder,
-                body=bodies.seal_notice(self._vault, key, recorded),
+                body=bodies.seal_notice(self._vault, key, recorded.id, recorded.facts),
                 created_at=recorded.created_at,
             )
         )
@@ -260,7 +384,7 @@ class StoreTransaction:
         return open_notice_row(self._vault, row) if row else None
 
     async def list_notices(self, offender_id: UUID, *, before: UUID | None, limit: int) -> Sequence[Notice]:
-        query = select_notices().where(notice.c.offender_id == offender_id)
+        query = select_notices().where(notice.c.offender_id == offender_id, offender.c.wrapped_key.is_not(None))
         if before is not None:
             query = query.where(notice.c.id < before)
         rows = await self._connection.execute(query.order_by(notice.c.id.desc()).limit(limit))

@@ -84,6 +84,10 @@ class Vault:
         """The blind index of a number: 32 octets, the same each time, telling nothing without the key."""
         return hmac.digest(self._index_key, cnic.digits.encode(), hashlib.sha256)
 
+    def conviction_index(self, cnic: Cnic, case: str) -> bytes:
+        """The blind index of a person's conviction in a case (`Conviction.case`): 32 octets."""
+        return hmac.digest(self._index_key, f"conviction|{cnic.digits}|{case}".encode(), hashlib.sha256)
+
     def token(self, request: str) -> bytes:
         """The secret for a request: 32 octets, the same each time, so a retry gets it again and nobody keeps it."""
         return hmac.digest(self._index_key, f"token|{request}".encode(), hashlib.sha256)

@@ -7,7 +7,7 @@ once.
 
 import re
 import unicodedata
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
 from enum import StrEnum
@@ -24,18 +24,22 @@ from hub.domain.disclosure import Channel, DisclosureMode, DisclosurePolicy
 from hub.domain.districts import find_district
 from hub.domain.errors import Violation, invalid
 from hub.domain.feed import Event, FederationStatus, IndexedOffender, Progress
+from hub.domain.history import Version
 from hub.domain.lookup import Answer
 from hub.domain.node import Node, Officer, Purpose, Role
 from hub.domain.notice import AddressChange, NameChange, Notice, NoticeFacts, Travel, TravelScope
 from hub.domain.offender import (
     Conviction,
+    CourtEvent,
     Finality,
     GuardianRelation,
     Offender,
     OffenderFacts,
     Person,
     Sex,
+    Transfer,
     VictimClass,
+    offender_name,
 )
 from hub.domain.reconciliation import Difference
 from hub.domain.revision import Revision
@@ -43,7 +47,7 @@ from nsor.common.v1 import access_pb2, officer_pb2
 from nsor.federation.v1 import federation_service_pb2, node_pb2
 from nsor.lookup.v1 import disclosure_pb2, lookup_service_pb2
 from nsor.monitoring.v1 import notice_pb2
-from nsor.registry.v1 import offender_pb2
+from nsor.registry.v1 import offender_pb2, registry_service_pb2
 
 # Pakistan Standard Time, without daylight saving: the day that "today" and "in the future" mean.
 _PAKISTAN = timezone(timedelta(hours=5))
@@ -180,8 +184,11 @@ def offender_id(name: str, field: str) -> UUID:
         raise invalid(Violation(field, "INVALID_NAME", 'must be of the form "offenders/{uuid}"')) from None
 
 
-def offender_facts(message: offender_pb2.Offender, now: datetime) -> OffenderFacts:
+def offender_facts(message: offender_pb2.Offender, now: datetime, before: OffenderFacts | None = None) -> OffenderFacts:
     """What a caller states about an offender, checked against the register's rules.
+
+    Args:
+        before: what the record holds already; None on entry.
 
     Raises:
         Refused: INVALID_FIELD; paths begin at "offender.".
@@ -209,8 +216,31 @@ def offender_facts(message: offender_pb2.Offender, now: datetime) -> OffenderFac
             ),
         )
         if not read.violations:
-            read.violations.extend(facts.violations(today(now)))
+            read.violations.extend(facts.violations(today(now), before))
     return facts
+
+
+def court_event(message: registry_service_pb2.RecordCourtEventRequest, now: datetime) -> tuple[CourtEvent, date]:
+    """What happened at a court, and on which day.
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
+    with _reading() as read:
+        day = read.day("event_date", message.event_date)
+        if day > today(now):
+            read.wrong("event_date", "IN_FUTURE", "must not lie in the future")
+    return _member(CourtEvent, offender_pb2.CourtEvent, message.event), day
+
+
+def reason(text: str) -> str:
+    """Why a record is changed, in the caller's words; empty if it says nothing.
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
+    with _reading() as read:
+        return read.text("reason", text, required=False)
 
 
 def _conviction(read: Reader, path: str, message: offender_pb2.Conviction) -> Conviction:
@@ -228,10 +258,76 @@ def _conviction(read: Reader, path: str, message: offender_pb2.Conviction) -> Co
 
 
 def offender_message(offender: Offender) -> offender_pb2.Offender:
-    """A record as a message."""
-    person = offender.facts.person
+    """A record as a message; a sealed one without what it was about."""
+    message = _facts_message(offender.facts) if offender.facts else offender_pb2.Offender()
+    message.MergeFrom(
+        offender_pb2.Offender(
+            name=offender.name,
+            owner=f"nodes/{offender.owner}",
+            status=_value(offender_pb2.OffenderStatus, offender.status),
+            etag=offender.etag,
+            create_time=timestamp(offender.created_at),
+            update_time=timestamp(offender.updated_at),
+            transfer=transfer_message(offender.transfer) if offender.transfer else None,
+        )
+    )
+    return message
+
+
+def revision_message(version: Version, before: Version | None) -> registry_service_pb2.OffenderRevision:
+    """How a version of a record came to be, as a message; `before` is the version before it, None for the first."""
+    offender, cause = version.offender, version.cause
+    message = registry_service_pb2.OffenderRevision(
+        version=offender.version,
+        node=f"nodes/{cause.node}",
+        method=cause.method,
+        reason=cause.reason,
+        change_time=timestamp(offender.updated_at),
+    )
+    if before:
+        changed = _changed_fields(offender_message(before.offender), offender_message(offender))
+        message.changed_fields.extend(path for path in changed if path not in ("etag", "update_time"))
+    if cause.officer:
+        message.officer.officer_id = cause.officer.id
+        message.officer.purpose = _value(officer_pb2.Purpose, cause.officer.purpose)
+        message.officer.fir_number = cause.officer.fir_number
+    return message
+
+
+def _changed_fields(before: Any, after: Any, prefix: str = "") -> Iterator[str]:
+    """Paths of the fields in which two messages of one type differ, as deep as both have them."""
+    for field in before.DESCRIPTOR.fields:
+        path = f"{prefix}{field.name}"
+        old: Any = getattr(before, field.name)
+        new: Any = getattr(after, field.name)
+        if old == new:
+            continue
+        if field.is_repeated:
+            for index, (one, other) in enumerate(zip(old, new, strict=False)):
+                yield from _changed_fields(one, other, f"{path}[{index}].")
+            for index in range(min(len(old), len(new)), max(len(old), len(new))):
+                yield f"{path}[{index}]"
+        elif field.message_type and before.HasField(field.name) and after.HasField(field.name):
+            # Of a message that is not ours, such as a time, no part says anything.
+            ours = field.message_type.full_name.startswith("nsor.")
+            yield from _changed_fields(old, new, f"{path}.") if ours else [path]
+        else:
+            yield path
+
+
+def transfer_message(transfer: Transfer) -> offender_pb2.Transfer:
+    """An open proposal as a message."""
+    return offender_pb2.Transfer(
+        offender=offender_name(transfer.offender_id),
+        sender=f"nodes/{transfer.sender}",
+        receiver=f"nodes/{transfer.receiver}",
+        due_time=timestamp(transfer.due_at),
+    )
+
+
+def _facts_message(facts: OffenderFacts) -> offender_pb2.Offender:
+    person = facts.person
     return offender_pb2.Offender(
-        name=offender.name,
         person=offender_pb2.Person(
             cnic=person.cnic.formatted,
             full_name=person.full_name,
@@ -242,17 +338,12 @@ def offender_message(offender: Offender) -> offender_pb2.Offender:
             sex=_value(offender_pb2.Sex, person.sex),
             date_of_birth=person.date_of_birth.isoformat(),
         ),
-        district=offender.facts.district,
-        convictions=[_conviction_message(conviction) for conviction in offender.facts.convictions],
-        owner=f"nodes/{offender.owner}",
-        status=_value(offender_pb2.OffenderStatus, offender.status),
-        etag=offender.etag,
-        create_time=timestamp(offender.created_at),
-        update_time=timestamp(offender.updated_at),
+        district=facts.district,
+        convictions=[_conviction_message(number, conviction) for number, conviction in enumerate(facts.convictions, 1)],
     )
 
 
-def _conviction_message(conviction: Conviction) -> offender_pb2.Conviction:
+def _conviction_message(number: int, conviction: Conviction) -> offender_pb2.Conviction:
     return offender_pb2.Conviction(
         court=conviction.court,
         case_number=conviction.case_number,
@@ -264,6 +355,7 @@ def _conviction_message(conviction: Conviction) -> offender_pb2.Conviction:
         finality=_value(offender_pb2.Finality, conviction.finality),
         finality_date=conviction.finality_date.isoformat() if conviction.finality_date else "",
         victim_class=_value(offender_pb2.VictimClass, conviction.victim_class),
+        number=number,
     )
 
 
@@ -274,12 +366,12 @@ _UPDATABLE = {"person", "district", "convictions"} | {
 
 
 def masked(
-    current: Offender,
+    current: OffenderFacts,
     change: offender_pb2.Offender,
     mask: FieldMask,
     validate: Callable[[offender_pb2.Offender], None],
 ) -> offender_pb2.Offender:
-    """The record as it would stand after an update (AIP-134).
+    """The facts of a record as they would stand after an update (AIP-134).
 
     Args:
         validate: applies the contract's rules to the result.
@@ -290,7 +382,7 @@ def masked(
     wrong = [path for path in mask.paths if path not in _UPDATABLE]
     if wrong or not 1 <= len(mask.paths) <= _MAX_PATHS:
         raise invalid(Violation("update_mask", "INVALID_PATH", "must name fields that an update can change"))
-    result = offender_message(current)
+    result = _facts_message(current)
     # Repeated fields are replaced as a whole, as the AIP says.
     mask.MergeMessage(change, result, True, True)
     validate(result)
@@ -345,13 +437,13 @@ def _detail(read: Reader, message: notice_pb2.Notice) -> NameChange | AddressCha
 
 
 def notice_message(notice: Notice) -> notice_pb2.Notice:
-    """A notice as a message."""
+    """A notice as a message; that of a sealed record without what was notified."""
     message = notice_pb2.Notice(
-        name=notice.name,
-        notified_date=notice.facts.notified_date.isoformat(),
-        recorder=f"nodes/{notice.recorder}",
-        create_time=timestamp(notice.created_at),
+        name=notice.name, recorder=f"nodes/{notice.recorder}", create_time=timestamp(notice.created_at)
     )
+    if notice.facts is None:
+        return message
+    message.notified_date = notice.facts.notified_date.isoformat()
     match notice.facts.detail:
         case NameChange() as detail:
             message.name_change.full_name = detail.full_name

@@ -4,15 +4,16 @@ import hashlib
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from functools import partial
-from typing import Any
+from itertools import zip_longest
+from typing import Any, TypeVar
 from uuid import UUID
 
 from google.protobuf.message import Message
 
 from hub.domain.errors import Refused, Violation, invalid
-from hub.domain.offender import Offender, OffenderFacts
+from hub.domain.offender import OffenderFacts
 from hub.domain.ports import RequestKey
-from hub.service.registry import Draft, Registry, Written
+from hub.service.registry import Draft, Edit, Registry, Written
 from hub.transport import convert
 from hub.transport.batches import batches
 from hub.transport.contract import reason_value
@@ -21,6 +22,8 @@ from hub.transport.pipeline import current_caller
 from hub.transport.validation import validate
 from nsor.registry.v1 import registry_service_pb2 as pb
 from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
+
+R = TypeVar("R")
 
 
 class RegistryServicer(RegistryServiceServicer):
@@ -35,41 +38,102 @@ class RegistryServicer(RegistryServiceServicer):
         [result] = await self._registry.create(current_caller(), [draft])
         if isinstance(result, Refused):
             raise result
-        return pb.CreateOffenderResponse(
-            offender=convert.offender_message(result.offender), revision=result.revision.token
-        )
+        return _answer(pb.CreateOffenderResponse, result)
 
     async def GetOffender(self, request: pb.GetOffenderRequest, context: Any) -> pb.GetOffenderResponse:
-        offender = await self._registry.get(current_caller(), convert.offender_id(request.name, "name"))
+        offender = await self._registry.get(
+            current_caller(),
+            convert.offender_id(request.name, "name"),
+            version=request.version,
+            at_least=request.at_least_revision,
+        )
         return pb.GetOffenderResponse(offender=convert.offender_message(offender))
 
     async def ListOffenders(self, request: pb.ListOffendersRequest, context: Any) -> pb.ListOffendersResponse:
         caller, size = current_caller(), page_size(request.page_size)
         before = last_item(caller.node.id, request, request.page_token, UUID)
-        found = await self._registry.list(caller, before=before, limit=size + 1)
+        found = await self._registry.list(caller, before=before, limit=size + 1, at_least=request.at_least_revision)
         offenders, last = convert.page(found, size)
         return pb.ListOffendersResponse(
             offenders=[convert.offender_message(offender) for offender in offenders],
             next_page_token=page_token(caller.node.id, request, str(last.id)) if last else "",
         )
 
+    async def ListOffenderRevisions(
+        self, request: pb.ListOffenderRevisionsRequest, context: Any
+    ) -> pb.ListOffenderRevisionsResponse:
+        caller, size = current_caller(), page_size(request.page_size)
+        before = last_item(caller.node.id, request, request.page_token, int)
+        offender_id = convert.offender_id(request.name, "name")
+        found = await self._registry.versions(caller, offender_id, before=before, limit=size + 1)
+        # Each with the one before it, which may be the first of the next page.
+        revisions = [convert.revision_message(*pair) for pair in zip_longest(found, found[1:])]
+        revisions, last = convert.page(revisions, size)
+        return pb.ListOffenderRevisionsResponse(
+            revisions=revisions,
+            next_page_token=page_token(caller.node.id, request, str(last.version)) if last else "",
+        )
+
     async def UpdateOffender(self, request: pb.UpdateOffenderRequest, context: Any) -> pb.UpdateOffenderResponse:
-        def change(current: Offender) -> OffenderFacts:
+        def change(current: OffenderFacts) -> OffenderFacts:
             check = partial(validate, prefix="offender")
             merged = convert.masked(current, request.offender, request.update_mask, check)
-            facts = convert.offender_facts(merged, self._clock())
-            if facts.person.cnic != current.facts.person.cnic:
-                raise invalid(Violation("offender.person.cnic", "IMMUTABLE", "cannot be changed by an update"))
-            return facts
+            return convert.offender_facts(merged, self._clock(), current)
 
         if not request.offender.etag:
             raise invalid(Violation("offender.etag", "REQUIRED", "must be the etag that was read"))
         offender_id = convert.offender_id(request.offender.name, "offender.name")
-        written = await self._registry.update(
-            current_caller(), offender_id, request_key(request), request.offender.etag, change
+        reason = convert.reason(request.reason)
+        edit = Edit(offender_id, request_key(request), request.offender.etag, reason)
+        return _answer(pb.UpdateOffenderResponse, await self._registry.update(current_caller(), edit, change))
+
+    async def RecordCourtEvent(self, request: pb.RecordCourtEventRequest, context: Any) -> pb.RecordCourtEventResponse:
+        event, day = convert.court_event(request, self._clock())
+        written = await self._registry.record_court_event(
+            current_caller(), _edit(request), request.conviction_number, event, day
         )
-        return pb.UpdateOffenderResponse(
-            offender=convert.offender_message(written.offender), revision=written.revision.token
+        return _answer(pb.RecordCourtEventResponse, written)
+
+    async def ProposeTransfer(self, request: pb.ProposeTransferRequest, context: Any) -> pb.ProposeTransferResponse:
+        receiver = convert.node_id(request.receiver)
+        written = await self._registry.propose_transfer(current_caller(), _edit(request), receiver)
+        return _answer(pb.ProposeTransferResponse, written)
+
+    async def AcceptTransfer(self, request: pb.AcceptTransferRequest, context: Any) -> pb.AcceptTransferResponse:
+        written = await self._registry.accept_transfer(current_caller(), _edit(request))
+        return _answer(pb.AcceptTransferResponse, written)
+
+    async def DeclineTransfer(self, request: pb.DeclineTransferRequest, context: Any) -> pb.DeclineTransferResponse:
+        written = await self._registry.decline_transfer(current_caller(), _edit(request))
+        return _answer(pb.DeclineTransferResponse, written)
+
+    async def ListTransfers(self, request: pb.ListTransfersRequest, context: Any) -> pb.ListTransfersResponse:
+        caller, size = current_caller(), page_size(request.page_size)
+        found = await self._registry.list_transfers(
+            caller,
+            node=convert.node_id(request.node),
+            overdue_only=request.overdue_only,
+            before=last_item(caller.node.id, request, request.page_token, UUID),
+            limit=size + 1,
+        )
+        transfers, last = convert.page(found, size)
+        return pb.ListTransfersResponse(
+            transfers=[convert.transfer_message(transfer) for transfer in transfers],
+            next_page_token=page_token(caller.node.id, request, str(last.offender_id)) if last else "",
+        )
+
+    async def GetPropagation(self, request: pb.GetPropagationRequest, context: Any) -> pb.GetPropagationResponse:
+        propagation = await self._registry.propagation(convert.offender_id(request.name, "name"))
+        return pb.GetPropagationResponse(
+            revision=propagation.revision.token,
+            receipts=[
+                pb.Receipt(
+                    node=receipt.node.name,
+                    applied=receipt.applied,
+                    acknowledge_time=convert.timestamp(receipt.acknowledged_at) if receipt.acknowledged_at else None,
+                )
+                for receipt in propagation.receipts
+            ],
         )
 
     async def ImportOffenders(
@@ -88,6 +152,20 @@ class RegistryServicer(RegistryServiceServicer):
             return Draft(request_key(row), convert.offender_facts(row.offender, self._clock()))
         except Refused as refused:
             return refused
+
+
+def _answer(response: Callable[..., R], written: Written) -> R:
+    return response(offender=convert.offender_message(written.offender), revision=written.revision.token)
+
+
+def _edit(
+    request: pb.RecordCourtEventRequest
+    | pb.ProposeTransferRequest
+    | pb.AcceptTransferRequest
+    | pb.DeclineTransferRequest,
+) -> Edit:
+    reason = convert.reason(request.reason)
+    return Edit(convert.offender_id(request.name, "name"), request_key(request), request.etag, reason)
 
 
 def request_key(request: Any) -> RequestKey:

@@ -20,7 +20,7 @@ from nsor.common.v1.error_reason_pb2 import ErrorReason, status_code
 from nsor.common.v1.officer_pb2 import OfficerContext
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesRequest
 from nsor.monitoring.v1.notice_pb2 import Notice
-from nsor.registry.v1.offender_pb2 import Offender, Person, VictimClass
+from nsor.registry.v1.offender_pb2 import COURT_EVENT_APPEAL_FILED, Offender, Person, VictimClass
 from nsor.registry.v1.registry_service_pb2 import CreateOffenderResponse, GetOffenderRequest
 from tests.support.contract import (
     INVESTIGATION,
@@ -32,9 +32,11 @@ from tests.support.contract import (
     Node,
     access,
     change,
+    court_event,
     node,
     notification,
     path,
+    proposal,
     proto_files,
     refusal_of,
 )
@@ -47,6 +49,7 @@ ROLES = {
     "npb": access_pb2.ROLE_NPB,
     "punjab-police": access_pb2.ROLE_POLICE,
     "sindh-police": access_pb2.ROLE_POLICE,
+    "lahore-high-court": access_pb2.ROLE_COURTS,
     "fia": access_pb2.ROLE_FIA,
     "sed-punjab": access_pb2.ROLE_VETTING_AGENCY,
     "sms-7000": access_pb2.ROLE_PUBLIC_GATEWAY,
@@ -101,13 +104,20 @@ def test_an_officer_states_who_and_why_and_for_which_fir(
 
 def test_only_the_owner_and_npb_write_a_record(sindh: Node, npb: Node, written: CreateOffenderResponse) -> None:
     name = written.offender.name
-    for request in (change(written.offender, "district"), notification(name)):
+    for request in (change(written.offender, "district"), notification(name), proposal(written.offender, npb.name)):
         refusal = sindh.refused(request)
         assert refusal.reason == "NOT_OWNER"
         assert refusal.metadata == {"owner": "nodes/punjab-police"}
-    updated = npb.update(written.offender, "district").offender
+    by_npb = change(written.offender, "district")
+    assert list(npb.refused(by_npb).fields) == ["reason"], "NPB says why"
+    by_npb.reason = "ordered by the Director General"
+    updated = npb.call(by_npb).offender
     assert updated.owner == "nodes/punjab-police", "NPB may change a record without taking it over"
     assert npb.call(notification(name)).notice.recorder == "nodes/npb"
+
+
+def test_not_even_the_owner_decides_for_a_court(punjab: Node, written: CreateOffenderResponse) -> None:
+    assert punjab.refused(court_event(written.offender, COURT_EVENT_APPEAL_FILED)).reason == "ROLE_NOT_ALLOWED"
 
 
 def test_maintenance_reads_own_records_only(punjab: Node, sindh: Node, written: CreateOffenderResponse) -> None:
@@ -177,6 +187,9 @@ def test_the_texts_of_a_record_are_these() -> None:
         "registry.Offender.district",
         "registry.Offender.owner",
         "registry.Offender.etag",
+        "registry.Transfer.offender",
+        "registry.Transfer.sender",
+        "registry.Transfer.receiver",
         "registry.Person.cnic",
         "registry.Person.full_name",
         "registry.Person.full_name_ur",

@@ -24,16 +24,26 @@ from nsor.federation.v1.federation_service_pb2 import (
 from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesRequest
 from nsor.monitoring.v1.notice_pb2 import TRAVEL_SCOPE_DOMESTIC, AddressChange, NameChange
-from nsor.registry.v1.offender_pb2 import Offender
-from nsor.registry.v1.registry_service_pb2 import CreateOffenderResponse, GetOffenderRequest, ListOffendersRequest
+from nsor.registry.v1.offender_pb2 import FINALITY_SET_ASIDE, Offender
+from nsor.registry.v1.registry_service_pb2 import (
+    CreateOffenderResponse,
+    GetOffenderRequest,
+    GetPropagationRequest,
+    ListOffenderRevisionsRequest,
+    ListOffendersRequest,
+    ListTransfersRequest,
+)
 from tests.support.contract import (
     INVESTIGATION,
     UNARY,
     Node,
+    acceptance,
     access,
     change,
     creation,
+    declination,
     notification,
+    proposal,
     refusal_of,
     rows_written,
     rules,
@@ -71,9 +81,15 @@ def valid(written: CreateOffenderResponse) -> dict[str, Any]:
     )
     requests = {
         "create": creation(full_offender()),
-        "get": GetOffenderRequest(name=name),
-        "list": ListOffendersRequest(page_size=10),
+        "get": GetOffenderRequest(name=name, version=1, at_least_revision=written.revision),
+        "history": ListOffenderRevisionsRequest(name=name, page_size=10),
+        "list": ListOffendersRequest(page_size=10, at_least_revision=written.revision),
         "update": change(written.offender, "person", "district", "convictions"),
+        "propose": proposal(written.offender, "nodes/sindh-police"),
+        "accept": acceptance(written.offender),
+        "decline": declination(written.offender),
+        "transfers": ListTransfersRequest(page_size=10, node="nodes/sindh-police"),
+        "propagation": GetPropagationRequest(name=name),
         "check": CheckCnicRequest(cnic=written.offender.person.cnic, at_least_revision=written.revision),
         "acknowledge": AcknowledgeChangesRequest(revision=written.revision),
         "status": GetFederationStatusRequest(),
@@ -84,6 +100,8 @@ def valid(written: CreateOffenderResponse) -> dict[str, Any]:
         "notices": ListNoticesRequest(parent=name, page_size=10),
     }
     for request in requests.values():
+        if "reason" in request.DESCRIPTOR.fields_by_name:
+            request.reason = "moved to Karachi"
         if "officer" in request.DESCRIPTOR.fields_by_name:
             request.officer.CopyFrom(INVESTIGATION)
     return requests
@@ -147,7 +165,7 @@ def is_date(field: FieldDescriptor) -> bool:
 
 
 SAMPLE = CreateOffenderResponse(offender=full_offender(), revision="any")
-SAMPLE.offender.name = f"offenders/{UUID(int=1)}"
+SAMPLE.offender.name, SAMPLE.offender.etag = f"offenders/{UUID(int=1)}", '"1"'
 FIELDS = [
     (kind, path, field, value)
     for kind, request in valid(SAMPLE).items()
@@ -352,6 +370,9 @@ def test_a_name_is_in_its_script(refuses: Refuses, kind: str, path: str) -> None
         ("create", "offender.convictions[0].offence_code", "PPC-9999"),
         ("create", "offender.convictions[0].offence_code", "376"),
         ("create", "offender.convictions[0].finality_date", "1999-12-31"),
+        ("create", "offender.convictions[0].finality", FINALITY_SET_ASIDE),
+        ("update", "offender.convictions[0].finality", FINALITY_SET_ASIDE),
+        ("update", "offender.convictions", []),
         ("update", "offender.convictions[0].offence_code", "PPC-9999"),
         ("update", "offender.convictions[0].finality_date", "1999-12-31"),
         ("update", "offender.person.cnic", "91234-1234567-1"),

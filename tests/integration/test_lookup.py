@@ -18,14 +18,16 @@ from nsor.lookup.v1.lookup_service_pb2 import (
     DisclosedPerson,
 )
 from nsor.registry.v1.offender_pb2 import (
+    COURT_EVENT_APPEAL_DISMISSED,
+    COURT_EVENT_APPEAL_FILED,
+    COURT_EVENT_SET_ASIDE,
     FINALITY_FINAL,
-    FINALITY_SET_ASIDE,
     FINALITY_UNDER_APPEAL,
     Finality,
     Person,
 )
 from nsor.registry.v1.registry_service_pb2 import CreateOffenderResponse
-from tests.support.contract import INVESTIGATION, NODES, Node, at_once, node
+from tests.support.contract import INVESTIGATION, NODES, Node, at_once, court_event, node
 from tests.support.hub import RunningHub
 from tests.support.people import fresh_cnic, fresh_offender
 
@@ -199,18 +201,13 @@ def test_a_check_that_asks_for_a_revision_gets_one_at_least_as_new(hub: RunningH
         assert gateway.check(fresh_cnic(), answer.revision).outcome == OUTCOME_NO_RECORD
 
 
-def test_a_conviction_that_was_set_aside_is_told_to_nobody(hub: RunningHub, punjab: Node) -> None:
+def test_a_conviction_that_was_set_aside_is_told_to_nobody(hub: RunningHub, punjab: Node, court: Node) -> None:
     written = convict(punjab, FINALITY_FINAL)
     assert outcomes(hub, written) == {OUTCOME_HIT}
-    written.offender.convictions[0].finality = FINALITY_SET_ASIDE
-    set_aside = punjab.update(written.offender, "convictions")
-    assert outcomes(hub, set_aside) == {OUTCOME_NO_RECORD}
-    answer = punjab.check(written.offender.person.cnic, set_aside.revision)
+    written.revision = court.call(court_event(written.offender, COURT_EVENT_SET_ASIDE)).revision
+    assert outcomes(hub, written) == {OUTCOME_NO_RECORD}
+    answer = punjab.check(written.offender.person.cnic, written.revision)
     assert not answer.HasField("person")
-
-
-def test_a_conviction_that_was_entered_as_set_aside_is_told_to_nobody(hub: RunningHub, punjab: Node) -> None:
-    assert outcomes(hub, convict(punjab, FINALITY_SET_ASIDE)) == {OUTCOME_NO_RECORD}
 
 
 def test_a_conviction_under_appeal_is_told_to_police_alone(hub: RunningHub, punjab: Node) -> None:
@@ -221,18 +218,21 @@ def test_a_conviction_under_appeal_is_told_to_police_alone(hub: RunningHub, punj
         assert not node(hub, name).check(written.offender.person.cnic, written.revision).HasField("person")
 
 
-def test_an_appeal_that_begins_and_fails_is_followed(hub: RunningHub, punjab: Node) -> None:
+def test_an_appeal_that_begins_and_fails_is_followed(hub: RunningHub, punjab: Node, court: Node) -> None:
     written: Any = convict(punjab, FINALITY_FINAL)
-    for finality, outcome in ((FINALITY_UNDER_APPEAL, OUTCOME_NO_RECORD), (FINALITY_FINAL, OUTCOME_HIT)):
-        written.offender.convictions[0].finality = finality
-        written = punjab.update(written.offender, "convictions")
+    for event, outcome in (
+        (COURT_EVENT_APPEAL_FILED, OUTCOME_NO_RECORD),
+        (COURT_EVENT_APPEAL_DISMISSED, OUTCOME_HIT),
+    ):
+        written = court.call(court_event(written.offender, event))
         assert outcomes(hub, written, PUBLIC) == {outcome}
 
 
-def test_one_conviction_that_stands_is_enough(hub: RunningHub, punjab: Node) -> None:
-    mixed = convict(punjab, FINALITY_SET_ASIDE, FINALITY_UNDER_APPEAL, FINALITY_FINAL)
+def test_one_conviction_that_stands_is_enough(hub: RunningHub, punjab: Node, court: Node) -> None:
+    mixed = convict(punjab, FINALITY_FINAL, FINALITY_UNDER_APPEAL, FINALITY_FINAL)
+    mixed = court.call(court_event(mixed.offender, COURT_EVENT_SET_ASIDE))
     assert outcomes(hub, mixed) == {OUTCOME_HIT}
-    pending = convict(punjab, FINALITY_SET_ASIDE, FINALITY_UNDER_APPEAL)
+    pending = court.call(court_event(mixed.offender, COURT_EVENT_SET_ASIDE, number=3))
     assert outcomes(hub, pending, PUBLIC) == {OUTCOME_NO_RECORD}
     assert outcomes(hub, pending, POLICE) == {OUTCOME_HIT}
 

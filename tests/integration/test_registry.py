@@ -8,13 +8,10 @@ import pytest
 
 from nsor.federation.v1.federation_service_pb2 import ListNodesRequest
 from nsor.registry.v1.offender_pb2 import (
-    FINALITY_FINAL,
-    FINALITY_SET_ASIDE,
-    FINALITY_UNDER_APPEAL,
     OFFENCE_BASIS_DEFINITION,
     OFFENCE_BASIS_SCHEDULE,
     OFFENDER_STATUS_REGISTERED,
-    OFFENDER_STATUS_SET_ASIDE,
+    OFFENDER_STATUS_SEALED,
     Conviction,
     Offender,
 )
@@ -46,24 +43,26 @@ def test_a_record_is_read_as_it_was_entered(punjab: Node, fia: Node) -> None:
     written = punjab.create(sent).offender
     assert written.person == sent.person
     assert written.district == sent.district
-    assert [without_basis(conviction) for conviction in written.convictions] == list(sent.convictions)
+    assert [as_entered(conviction) for conviction in written.convictions] == list(sent.convictions)
+    assert [conviction.number for conviction in written.convictions] == [1]
     assert all(conviction.offence_basis for conviction in written.convictions)
     assert (written.owner, written.status) == (punjab.name, OFFENDER_STATUS_REGISTERED)
     assert written.create_time == written.update_time
     assert punjab.get(written.name) == fia.get(written.name, INVESTIGATION) == written
 
 
-def without_basis(conviction: Conviction) -> Conviction:
+def as_entered(conviction: Conviction) -> Conviction:
     """A conviction without what the hub derives."""
     bare = deepcopy(conviction)
     bare.ClearField("offence_basis")
+    bare.ClearField("number")
     return bare
 
 
 def test_output_only_fields_are_ignored(punjab: Node, npb: Node) -> None:
     sent, earlier = fresh_offender(), punjab.create().offender
     sent.name, sent.etag = earlier.name, earlier.etag
-    sent.owner, sent.status = npb.name, OFFENDER_STATUS_SET_ASIDE
+    sent.owner, sent.status = npb.name, OFFENDER_STATUS_SEALED
     sent.create_time.FromJsonString("2001-01-01T00:00:00Z")
     sent.update_time.FromJsonString("2001-01-01T00:00:00Z")
     sent.convictions[0].offence_basis = OFFENCE_BASIS_SCHEDULE
@@ -269,22 +268,6 @@ def test_of_many_updates_at_once_one_wins(hub: RunningHub, punjab: Node) -> None
     assert punjab.get(read.name) == winner.offender
 
 
-def test_a_record_is_set_aside_once_every_conviction_is(punjab: Node) -> None:
-    sent = fresh_offender()
-    sent.convictions[0].finality = FINALITY_FINAL
-    sent.convictions.add().CopyFrom(sent.convictions[0])
-    sent.convictions[1].case_number = "901/2025"
-    record = punjab.create(sent).offender
-    record.convictions[0].finality = FINALITY_SET_ASIDE
-    record = punjab.update(record, "convictions").offender
-    assert record.status == OFFENDER_STATUS_REGISTERED
-    record.convictions[1].finality = FINALITY_SET_ASIDE
-    record = punjab.update(record, "convictions").offender
-    assert record.status == OFFENDER_STATUS_SET_ASIDE
-    record.convictions[1].finality = FINALITY_UNDER_APPEAL
-    assert punjab.update(record, "convictions").offender.status == OFFENDER_STATUS_REGISTERED
-
-
 def test_pages_hold_every_record_once_and_the_newest_first(hub: RunningHub, sindh: Node) -> None:
     newest = [sindh.create().offender for _ in range(7)][::-1]
     pages = list(sindh.pages(ListOffendersRequest(page_size=3, officer=MAINTENANCE)))
@@ -380,6 +363,6 @@ def second_page_token(police: Node) -> str:
 
 def test_nodes_are_listed_by_name(punjab: Node) -> None:
     pages = list(punjab.pages(ListNodesRequest(page_size=3)))
-    assert [len(page.nodes) for page in pages] == [3, 3, 1]
+    assert [len(page.nodes) for page in pages] == [3, 3, 2]
     names = [listed.name for page in pages for listed in page.nodes]
     assert names == sorted(f"nodes/{name}" for name in NODES)

@@ -32,20 +32,24 @@ from nsor.monitoring.v1 import monitoring_service_pb2
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesRequest, RecordNoticeRequest
 from nsor.monitoring.v1.notice_pb2 import TRAVEL_SCOPE_ABROAD, Notice, Travel
 from nsor.registry.v1 import registry_service_pb2
-from nsor.registry.v1.offender_pb2 import Offender
+from nsor.registry.v1.offender_pb2 import CourtEvent, Offender
 from nsor.registry.v1.registry_service_pb2 import (
+    AcceptTransferRequest,
     CreateOffenderRequest,
     CreateOffenderResponse,
+    DeclineTransferRequest,
     GetOffenderRequest,
     ImportOffendersRequest,
     ImportOffendersResponse,
+    ProposeTransferRequest,
+    RecordCourtEventRequest,
     UpdateOffenderRequest,
     UpdateOffenderResponse,
 )
 from tests.support.hub import RunningHub
 from tests.support.people import fresh_offender
 
-NODES = ("nadra", "npb", "punjab-police", "sindh-police", "fia", "sed-punjab", "sms-7000")
+NODES = ("nadra", "npb", "punjab-police", "sindh-police", "lahore-high-court", "fia", "sed-punjab", "sms-7000")
 """The nodes that a development hub enrols."""
 
 SERVICES: list[ServiceDescriptor] = [
@@ -201,6 +205,37 @@ def creation(offender: Offender | None = None) -> CreateOffenderRequest:
 def change(offender: Offender, *paths: str) -> UpdateOffenderRequest:
     """A request to change these fields of a record to what they are in `offender`."""
     return UpdateOffenderRequest(offender=offender, update_mask=FieldMask(paths=paths), request_id=str(uuid4()))
+
+
+def court_event(
+    offender: Offender, event: CourtEvent.ValueType, *, number: int = 1, day: str = "2026-06-01"
+) -> RecordCourtEventRequest:
+    """A request to record what a court decided about a conviction of a record as it was read."""
+    return RecordCourtEventRequest(
+        name=offender.name,
+        etag=offender.etag,
+        conviction_number=number,
+        event=event,
+        event_date=day,
+        reason="Crl. Appeal 120/2026, Lahore High Court",
+        request_id=str(uuid4()),
+    )
+
+
+def proposal(offender: Offender, receiver: str) -> ProposeTransferRequest:
+    """A request to propose a record, as it was read, to another node."""
+    name, etag, request_id = offender.name, offender.etag, str(uuid4())
+    return ProposeTransferRequest(name=name, etag=etag, receiver=receiver, reason="moved", request_id=request_id)
+
+
+def acceptance(offender: Offender, reason: str = "") -> AcceptTransferRequest:
+    """A request to take over a record as it was read."""
+    return AcceptTransferRequest(name=offender.name, etag=offender.etag, reason=reason, request_id=str(uuid4()))
+
+
+def declination(offender: Offender) -> DeclineTransferRequest:
+    """A request to end the proposal in a record as it was read."""
+    return DeclineTransferRequest(name=offender.name, etag=offender.etag, reason="wrong", request_id=str(uuid4()))
 
 
 def row(number: int, offender: Offender | None = None, request_id: str = "") -> ImportOffendersRequest:

@@ -25,6 +25,12 @@ def npb(hub: RunningHub) -> Node:
 
 
 @pytest.fixture(scope="session")
+def court(hub: RunningHub) -> Node:
+    """The Lahore High Court."""
+    return node(hub, "lahore-high-court")
+
+
+@pytest.fixture(scope="session")
 def fia(hub: RunningHub) -> Node:
     """The Federal Investigation Agency."""
     return node(hub, "fia")

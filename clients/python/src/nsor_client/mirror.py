@@ -364,7 +364,11 @@ class Mirror:
                 yield Step(False, len(changes), response.revision, _moment(_timestamp(as_of)))
 
     def _put(self, db: sqlite3.Connection, records: Iterable[tuple[str, Record]]) -> None:
-        db.executemany(_PUT, (self._seal.row(kind, record) for kind, record in records))
+        for kind, record in records:
+            db.execute(_PUT, self._seal.row(kind, record))
+            if isinstance(record, Offender) and record.status == OffenderStatus.OFFENDER_STATUS_SEALED:
+                # Who it was about is erased everywhere; so is what they notified.
+                db.execute("DELETE FROM record WHERE name GLOB ?", (f"{record.name}/*",))
 
     def _state(self, db: sqlite3.Connection) -> "_State | None":
         row = db.execute("SELECT key_check, node, revision, as_of FROM mirror").fetchone()
@@ -481,7 +485,7 @@ def _outcome(found: Collection[Offender]) -> Outcome.ValueType:
     states = {offender.status for offender in found}
     if OffenderStatus.OFFENDER_STATUS_REGISTERED in states:
         return Outcome.OUTCOME_HIT
-    if states <= {OffenderStatus.OFFENDER_STATUS_SET_ASIDE}:
+    if not states:
         return Outcome.OUTCOME_NO_RECORD
     return Outcome.OUTCOME_CANNOT_ANSWER
 

@@ -54,15 +54,30 @@ from nsor.monitoring.v1.monitoring_service_pb2 import (
 )
 from nsor.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceStub
 from nsor.monitoring.v1.notice_pb2 import Notice
-from nsor.registry.v1.offender_pb2 import Offender
+from nsor.registry.v1.offender_pb2 import CourtEvent, Offender, Transfer
 from nsor.registry.v1.registry_service_pb2 import (
+    AcceptTransferRequest,
+    AcceptTransferResponse,
     CreateOffenderRequest,
     CreateOffenderResponse,
+    DeclineTransferRequest,
+    DeclineTransferResponse,
     GetOffenderRequest,
+    GetPropagationRequest,
+    GetPropagationResponse,
     ImportOffendersRequest,
     ImportOffendersResponse,
+    ListOffenderRevisionsRequest,
+    ListOffenderRevisionsResponse,
     ListOffendersRequest,
     ListOffendersResponse,
+    ListTransfersRequest,
+    ListTransfersResponse,
+    OffenderRevision,
+    ProposeTransferRequest,
+    ProposeTransferResponse,
+    RecordCourtEventRequest,
+    RecordCourtEventResponse,
     UpdateOffenderRequest,
     UpdateOffenderResponse,
 )
@@ -79,8 +94,22 @@ from nsor_client.snapshot import SnapshotCheck
 
 _Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response", bound=Message)
-_ListRequest = TypeVar("_ListRequest", ListOffendersRequest, ListNoticesRequest, ListNodesRequest)
-_Page = TypeVar("_Page", ListOffendersResponse, ListNoticesResponse, ListNodesResponse)
+_ListRequest = TypeVar(
+    "_ListRequest",
+    ListOffendersRequest,
+    ListOffenderRevisionsRequest,
+    ListTransfersRequest,
+    ListNoticesRequest,
+    ListNodesRequest,
+)
+_Page = TypeVar(
+    "_Page",
+    ListOffendersResponse,
+    ListOffenderRevisionsResponse,
+    ListTransfersResponse,
+    ListNoticesResponse,
+    ListNodesResponse,
+)
 
 
 class Client:
@@ -244,21 +273,49 @@ class Client:
         request = CreateOffenderRequest(offender=offender, request_id=request_id or _new_id(), officer=officer)
         return self._call(self._registry.CreateOffender, request, timeout, request.request_id)
 
-    def get_offender(self, name: str, officer: OfficerContext, *, timeout: float | None = None) -> Offender:
-        """Reads one record by its resource name, `offenders/{uuid}`."""
-        request = GetOffenderRequest(name=name, officer=officer)
+    def get_offender(
+        self,
+        name: str,
+        officer: OfficerContext,
+        *,
+        version: int = 0,
+        at_least_revision: str = "",
+        timeout: float | None = None,
+    ) -> Offender:
+        """Reads one record by its resource name, `offenders/{uuid}`.
+
+        Args:
+            version: as it was at this version, see `list_offender_revisions`; 0 for the newest.
+            at_least_revision: the answer must be as new as this revision.
+        """
+        request = GetOffenderRequest(name=name, officer=officer, version=version, at_least_revision=at_least_revision)
         return (self._call(self._registry.GetOffender, request, timeout)).offender
 
+    def list_offender_revisions(
+        self, name: str, officer: OfficerContext, *, page_size: int = 0, timeout: float | None = None
+    ) -> Generator[OffenderRevision]:
+        """Reads who changed a record, when, why, and which fields, newest first; fetches pages as they are needed."""
+        request = ListOffenderRevisionsRequest(name=name, officer=officer, page_size=page_size)
+        for page in self._pages(self._registry.ListOffenderRevisions, request, timeout):
+            for revision in page.revisions:
+                yield revision
+
     def list_offenders(
-        self, officer: OfficerContext, *, page_size: int = 0, timeout: float | None = None
+        self,
+        officer: OfficerContext,
+        *,
+        page_size: int = 0,
+        at_least_revision: str = "",
+        timeout: float | None = None,
     ) -> Generator[Offender]:
         """Reads the records that this node may list, newest first; pages are fetched as they are needed.
 
         Args:
             page_size: records in a page, 1 to 200; 0 lets the hub choose.
+            at_least_revision: the answer must be as new as this revision.
             timeout: seconds that each page may take.
         """
-        request = ListOffendersRequest(officer=officer, page_size=page_size)
+        request = ListOffendersRequest(officer=officer, page_size=page_size, at_least_revision=at_least_revision)
         for page in self._pages(self._registry.ListOffenders, request, timeout):
             for offender in page.offenders:
                 yield offender
@@ -268,6 +325,7 @@ class Client:
         offender: Offender,
         update_mask: Sequence[str],
         *,
+        reason: str = "",
         request_id: str | None = None,
         officer: OfficerContext | None = None,
         timeout: float | None = None,
@@ -277,6 +335,7 @@ class Client:
         Args:
             offender: the record with its `name`, the `etag` that was read, and the new values.
             update_mask: paths of the fields, for example ["district", "person.full_name_ur"].
+            reason: why; required of NPB for records of others.
 
         Raises:
             Conflict: the record was changed since it was read.
@@ -284,10 +343,142 @@ class Client:
         request = UpdateOffenderRequest(
             offender=offender,
             update_mask=FieldMask(paths=update_mask),
+            reason=reason,
             request_id=request_id or _new_id(),
             officer=officer,
         )
         return self._call(self._registry.UpdateOffender, request, timeout, request.request_id)
+
+    def record_court_event(
+        self,
+        offender: Offender,
+        conviction_number: int,
+        event: CourtEvent.ValueType,
+        event_date: str,
+        reason: str,
+        *,
+        request_id: str | None = None,
+        officer: OfficerContext | None = None,
+        timeout: float | None = None,
+    ) -> RecordCourtEventResponse:
+        """Records what a court decided about a conviction. For courts, and for NPB on a court's order.
+
+        Setting the last conviction aside seals the record for ever.
+
+        Args:
+            offender: the record as it was read; its `name` and `etag` are sent.
+            conviction_number: `number` of the conviction in it.
+            event_date: day of the order, as "YYYY-MM-DD".
+            reason: the order: court, number and date. Nothing about a victim.
+
+        Raises:
+            Conflict: the record was changed since it was read.
+            FailedPrecondition: the event cannot follow on what the register knows, or the record is sealed.
+        """
+        request = RecordCourtEventRequest(
+            name=offender.name,
+            etag=offender.etag,
+            conviction_number=conviction_number,
+            event=event,
+            event_date=event_date,
+            reason=reason,
+            request_id=request_id or _new_id(),
+            officer=officer,
+        )
+        return self._call(self._registry.RecordCourtEvent, request, timeout, request.request_id)
+
+    def propose_transfer(
+        self,
+        offender: Offender,
+        receiver: str,
+        reason: str,
+        *,
+        request_id: str | None = None,
+        officer: OfficerContext | None = None,
+        timeout: float | None = None,
+    ) -> ProposeTransferResponse:
+        """Proposes to hand a record over to another police force, `nodes/{node}`, which decides on it.
+
+        Args:
+            offender: the record as it was read; its `name` and `etag` are sent.
+
+        Raises:
+            Conflict: the record was changed since it was read.
+            FailedPrecondition: it is proposed to somebody already, or sealed.
+        """
+        request = ProposeTransferRequest(
+            name=offender.name,
+            etag=offender.etag,
+            receiver=receiver,
+            reason=reason,
+            request_id=request_id or _new_id(),
+            officer=officer,
+        )
+        return self._call(self._registry.ProposeTransfer, request, timeout, request.request_id)
+
+    def accept_transfer(
+        self,
+        offender: Offender,
+        reason: str = "",
+        *,
+        request_id: str | None = None,
+        officer: OfficerContext | None = None,
+        timeout: float | None = None,
+    ) -> AcceptTransferResponse:
+        """Takes over a record that was proposed to this node; NPB does it for another with a reason.
+
+        Args:
+            offender: the record as it was read; its `name` and `etag` are sent.
+        """
+        request = AcceptTransferRequest(
+            name=offender.name,
+            etag=offender.etag,
+            reason=reason,
+            request_id=request_id or _new_id(),
+            officer=officer,
+        )
+        return self._call(self._registry.AcceptTransfer, request, timeout, request.request_id)
+
+    def decline_transfer(
+        self,
+        offender: Offender,
+        reason: str,
+        *,
+        request_id: str | None = None,
+        officer: OfficerContext | None = None,
+        timeout: float | None = None,
+    ) -> DeclineTransferResponse:
+        """Ends a proposal to hand a record over: its receiver declines it, or its sender takes it back.
+
+        Args:
+            offender: the record as it was read; its `name` and `etag` are sent.
+        """
+        request = DeclineTransferRequest(
+            name=offender.name,
+            etag=offender.etag,
+            reason=reason,
+            request_id=request_id or _new_id(),
+            officer=officer,
+        )
+        return self._call(self._registry.DeclineTransfer, request, timeout, request.request_id)
+
+    def list_transfers(
+        self, *, node: str = "", overdue_only: bool = False, page_size: int = 0, timeout: float | None = None
+    ) -> Generator[Transfer]:
+        """Reads the open proposals to or of this node, for NPB all; pages are fetched as they are needed.
+
+        Args:
+            node: only those to or of this node, `nodes/{node}`.
+            overdue_only: only those that were to be answered before now.
+        """
+        request = ListTransfersRequest(node=node, overdue_only=overdue_only, page_size=page_size)
+        for page in self._pages(self._registry.ListTransfers, request, timeout):
+            for transfer in page.transfers:
+                yield transfer
+
+    def get_propagation(self, name: str, *, timeout: float | None = None) -> GetPropagationResponse:
+        """Tells which nodes have applied the newest version of a record, `offenders/{uuid}`, and which have not."""
+        return self._call(self._registry.GetPropagation, GetPropagationRequest(name=name), timeout)
 
     def import_offenders(
         self, rows: Iterable[ImportOffendersRequest], *, window: int = 256, timeout: float | None = None

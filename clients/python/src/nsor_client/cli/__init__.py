@@ -24,7 +24,7 @@ from nsor.lookup.v1.disclosure_pb2 import Channel, DisclosureMode, DisclosureRul
 from nsor.lookup.v1.lookup_service_pb2 import Outcome
 from nsor.monitoring.v1.monitoring_service_pb2 import RecordNoticeRequest
 from nsor.monitoring.v1.notice_pb2 import Notice
-from nsor.registry.v1.offender_pb2 import Offender
+from nsor.registry.v1.offender_pb2 import CourtEvent, Offender
 from nsor.registry.v1.registry_service_pb2 import CreateOffenderRequest, UpdateOffenderRequest
 from nsor_client import (
     Client,
@@ -90,12 +90,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 offender_app = typer.Typer(no_args_is_help=True, help="Read and enter records of convicts.")
+transfer_app = typer.Typer(no_args_is_help=True, help="Hand records over to another police force.")
 notice_app = typer.Typer(no_args_is_help=True, help="What offenders notify after release.")
 node_app = typer.Typer(no_args_is_help=True, help="The nodes of the federation.")
 policy_app = typer.Typer(no_args_is_help=True, help="What the public is told of a hit.")
 outbox_app = typer.Typer(no_args_is_help=True, help="Writes that wait for the line to the hub.")
 mirror_app = typer.Typer(no_args_is_help=True, help="A local, encrypted copy of the register, which needs no line.")
 app.add_typer(offender_app, name="offender")
+app.add_typer(transfer_app, name="transfer")
 app.add_typer(notice_app, name="notice")
 app.add_typer(node_app, name="node")
 app.add_typer(policy_app, name="policy")
@@ -151,6 +153,15 @@ class ChannelName(StrEnum):
     batch = "batch"
 
 
+class CourtEventName(StrEnum):
+    """What happened to a conviction at a court."""
+
+    appeal_filed = "appeal-filed"
+    appeal_dismissed = "appeal-dismissed"
+    appeal_period_ended = "appeal-period-ended"
+    set_aside = "set-aside"
+
+
 OfficerOption = Annotated[
     str | None,
     typer.Option("--officer", envvar="NSOR_OFFICER", help="Who asks: belt number or login; yours by default."),
@@ -159,6 +170,7 @@ PurposeOption = Annotated[PurposeName, typer.Option("--purpose", help="Why. The 
 FirOption = Annotated[
     str, typer.Option("--fir", metavar="NUMBER/YEAR", help="The FIR that it serves; an investigation needs one.")
 ]
+AtLeastOption = Annotated[str, typer.Option(metavar="REVISION", help="The answer must be as new as this revision.")]
 RequestIdOption = Annotated[
     str | None,
     typer.Option("--request-id", metavar="UUID", help="To do again what got no answer: the id printed then."),
@@ -186,6 +198,7 @@ MaxAgeOption = Annotated[
     typer.Option(envvar="NSOR_MIRROR_MAX_AGE", min=0, metavar="SECONDS", help="An older mirror does not answer."),
 ]
 JsonFile = Annotated[Path, typer.Argument(metavar="FILE|-", help="JSON; - is standard input.")]
+EtagOption = Annotated[str, typer.Option("--etag", help="Of the record as it was read: nsor offender get shows it.")]
 OffenderName = Annotated[str, typer.Argument(metavar="OFFENDER", help="Name of the record, offenders/...")]
 
 
@@ -297,9 +310,7 @@ def check(
     officer: OfficerOption = None,
     purpose: PurposeOption = PurposeName.vetting,
     fir: FirOption = "",
-    at_least_revision: Annotated[
-        str, typer.Option(metavar="REVISION", help="The answer must be as new as this revision.")
-    ] = "",
+    at_least_revision: AtLeastOption = "",
 ) -> None:
     """Tell whether the holder of a CNIC is on the register.
 
@@ -391,6 +402,10 @@ def get(
     officer: OfficerOption = None,
     purpose: PurposeOption = PurposeName.record_maintenance,
     fir: FirOption = "",
+    version: Annotated[
+        int, typer.Option(help="As it was at this version, see nsor offender history; 0: as it is.")
+    ] = 0,
+    at_least_revision: AtLeastOption = "",
 ) -> None:
     """Show one record. Another province's record needs a purpose that allows it.
 
@@ -399,9 +414,25 @@ def get(
       nsor offender get offenders/... --purpose investigation --fir 123/2026
     """
     session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
     with session.client() as client:
-        record = client.get_offender(name, officer_context(officer, purpose, fir))
+        record = client.get_offender(name, who, version=version, at_least_revision=at_least_revision)
     session.show(record, render.offender)
+
+
+@offender_app.command()
+def history(
+    context: typer.Context,
+    name: OffenderName,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+) -> None:
+    """Show who changed a record, when, why, and which fields; newest first."""
+    session = Session.of(context)
+    with session.client() as client:
+        for revision in client.list_offender_revisions(name, officer_context(officer, purpose, fir)):
+            session.show(revision, render.revision)
 
 
 @offender_app.command("list")
@@ -425,6 +456,134 @@ def list_offenders(
             session.show(found, render.offender_line)
         if next(records, None) is not None:
             session.note(f"There are more than these {limit}; see --limit.")
+
+
+@offender_app.command("court-event")
+def record_court_event(
+    context: typer.Context,
+    name: OffenderName,
+    number: Annotated[int, typer.Argument(metavar="CONVICTION", help="Its number in the record, from 1.")],
+    event: Annotated[CourtEventName, typer.Argument()],
+    date: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="Day of the court's order.")],
+    order: Annotated[str, typer.Option(help="Which order: court, number and date. Nothing about a victim.")],
+    etag: EtagOption,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+    request_id: RequestIdOption = None,
+) -> None:
+    """Record what a court decided about a conviction. For courts, and for NPB.
+
+    Once the last conviction is set aside the record is sealed for ever: who
+    it was about is erased.
+
+    Example:
+
+      nsor offender court-event offenders/... 1 set-aside --etag 2 \\
+        --date 2026-06-01 --order "Crl. Appeal 120/2026, Lahore High Court"
+    """
+    session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
+    with session.client() as client:
+        response = client.record_court_event(
+            as_read(name, etag),
+            number,
+            CourtEvent.Value(f"COURT_EVENT_{event.name.upper()}"),
+            date,
+            order,
+            request_id=request_id,
+            officer=who,
+        )
+    session.show(response, lambda r: f"{render.word(r.offender, 'status')}: {r.offender.name} (revision {r.revision})")
+
+
+@offender_app.command()
+def propagation(context: typer.Context, name: OffenderName) -> None:
+    """Show which nodes have applied the newest version of a record, and which have not."""
+    session = Session.of(context)
+    with session.client() as client:
+        session.show(client.get_propagation(name), render.propagation)
+
+
+TransferReason = Annotated[str, typer.Option("--reason", help="Why. Nothing about a victim.")]
+
+
+@transfer_app.command()
+def propose(
+    context: typer.Context,
+    name: OffenderName,
+    receiver: Annotated[str, typer.Argument(metavar="NODE", help="For example sindh-police.")],
+    etag: EtagOption,
+    reason: TransferReason,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+    request_id: RequestIdOption = None,
+) -> None:
+    """Propose a record to another police force; this node stays responsible until that one accepts.
+
+    Example:
+
+      nsor transfer propose offenders/... sindh-police --etag 3 --reason "moved to Karachi"
+    """
+    session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
+    with session.client() as client:
+        response = client.propose_transfer(
+            as_read(name, etag), f"nodes/{receiver}", reason, request_id=request_id, officer=who
+        )
+    session.show(response, lambda r: render.transfer(r.offender.transfer))
+
+
+@transfer_app.command()
+def accept(
+    context: typer.Context,
+    name: OffenderName,
+    etag: EtagOption,
+    reason: Annotated[str, typer.Option("--reason", help="Why; required of NPB.")] = "",
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+    request_id: RequestIdOption = None,
+) -> None:
+    """Take over a record that was proposed to this node. Read it before: nsor offender get."""
+    session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
+    with session.client() as client:
+        response = client.accept_transfer(as_read(name, etag), reason, request_id=request_id, officer=who)
+    session.show(response, lambda r: f"owner: {r.offender.owner} (revision {r.revision})")
+
+
+@transfer_app.command()
+def decline(
+    context: typer.Context,
+    name: OffenderName,
+    etag: EtagOption,
+    reason: TransferReason,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+    request_id: RequestIdOption = None,
+) -> None:
+    """Decline a record that was proposed to this node, or take a proposal of this node back."""
+    session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
+    with session.client() as client:
+        response = client.decline_transfer(as_read(name, etag), reason, request_id=request_id, officer=who)
+    session.show(response, lambda r: f"owner: {r.offender.owner} (revision {r.revision})")
+
+
+@transfer_app.command("list")
+def list_transfers(
+    context: typer.Context,
+    node: Annotated[str, typer.Option(metavar="ID", help="Only those to or of this node.")] = "",
+    overdue: Annotated[bool, typer.Option("--overdue", help="Only those that were to be answered before now.")] = False,
+) -> None:
+    """List what is proposed to or by this node and not answered yet; for NPB, all."""
+    session = Session.of(context)
+    with session.client() as client:
+        for transfer in client.list_transfers(node=f"nodes/{node}" if node else "", overdue_only=overdue):
+            session.show(transfer, render.transfer)
 
 
 @notice_app.command()
@@ -983,6 +1142,11 @@ def open_mirror(session: Session, path: Path, key_file: Path | None, max_age: fl
         key_file = session.node / "mirror.key"
     makes_key = not path.exists() and not key_file.exists()
     return Mirror(path, make_key(key_file) if makes_key else read_key(key_file), max_age=max_age)
+
+
+def as_read(name: str, etag: str) -> Offender:
+    """A record by its name, with the etag that was read; its quotes get lost in shells."""
+    return Offender(name=name, etag=f'"{etag.strip(chr(34))}"')
 
 
 def parse(file: Path, kind: type[_Message]) -> _Message:

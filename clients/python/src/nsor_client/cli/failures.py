@@ -56,6 +56,12 @@ ADVICE: dict[ErrorReason.ValueType, str] = {
     ErrorReason.ERROR_REASON_HUB_UNAVAILABLE: _LATER,
     ErrorReason.ERROR_REASON_TOO_MANY_REQUESTS: _LATER,
     ErrorReason.ERROR_REASON_SIGNING_UNAVAILABLE: "Do the same again later: the CA may need a person to sign.",
+    ErrorReason.ERROR_REASON_CONVICTION_SET_ASIDE: "Take it out of your books too. After a retrial, check its date.",
+    ErrorReason.ERROR_REASON_OFFENDER_SEALED: "Nothing is left to do with this record.",
+    ErrorReason.ERROR_REASON_COURT_EVENT_NOT_POSSIBLE: "Record first what happened before, or check the conviction.",
+    ErrorReason.ERROR_REASON_TRANSFER_ALREADY_OPEN: "Wait for the answer, or take it back: nsor transfer decline",
+    ErrorReason.ERROR_REASON_NO_OPEN_TRANSFER: "See what is open: nsor transfer list",
+    ErrorReason.ERROR_REASON_NOT_RECEIVER: "The node named above decides, or NPB.",
     ErrorReason.ERROR_REASON_INTERNAL: "Report it to the operator of the hub, with the trace_id if there is one.",
 }
 """What a person can do about each reason for which the hub refuses."""

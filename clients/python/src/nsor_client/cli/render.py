@@ -23,7 +23,9 @@ from nsor.registry.v1.offender_pb2 import (
     Offender,
     Person,
     Sex,
+    Transfer,
 )
+from nsor.registry.v1.registry_service_pb2 import GetPropagationResponse, OffenderRevision
 from nsor_client.following import LineState
 
 _OUTCOMES = {
@@ -107,34 +109,68 @@ def policy(found: DisclosurePolicy) -> str:
 
 
 def offender(record: Offender) -> str:
-    """A whole record."""
-    fields = {
-        "record": record.name,
-        "CNIC": record.person.cnic,
-        "name": person(record.person),
-        "sex, born": f"{word(record.person, 'sex')}, {record.person.date_of_birth}",
-        "district": record.district,
+    """A whole record; of a sealed one, what is left."""
+    fields = {"record": record.name}
+    if record.HasField("person"):
+        fields |= {
+            "CNIC": record.person.cnic,
+            "name": person(record.person),
+            "sex, born": f"{word(record.person, 'sex')}, {record.person.date_of_birth}",
+            "district": record.district,
+        }
+    fields |= {
         "status": word(record, "status"),
         "owner": record.owner,
         "changed": moment(record.update_time),
         "etag": record.etag,
     }
+    if record.HasField("transfer"):
+        fields["proposed"] = f"to {record.transfer.receiver}, to be answered by {moment(record.transfer.due_time)}"
     lines = [f"{label:<10} {clean(value)}" for label, value in fields.items()]
     return "\n".join([*lines, *(f"conviction {_conviction(c)}" for c in record.convictions)])
 
 
 def _conviction(c: Conviction) -> str:
     return clean(
-        f"{c.offence_code} on {c.conviction_date} ({word(c, 'finality')}), victim: "
+        f"{c.number}: {c.offence_code} on {c.conviction_date} ({word(c, 'finality')}), victim: "
         f"{word(c, 'victim_class')}; case {c.case_number}, {c.court}; FIR {c.fir_number}, {c.police_station}"
     )
+
+
+def revision(made: OffenderRevision) -> str:
+    """How a version of a record came to be, in a line."""
+    who = f"{made.officer.officer_id} at {made.node}" if made.officer.officer_id else made.node
+    fields = [f"{made.version:>3}  {moment(made.change_time)}  {made.method.rpartition('/')[2]} by {who}"]
+    fields += [", ".join(made.changed_fields)] if made.changed_fields else []
+    fields += [f"because: {made.reason}"] if made.reason else []
+    return clean("  ".join(fields))
+
+
+def transfer(proposal: Transfer) -> str:
+    """A proposed transfer in a line."""
+    due = f"to be answered by {moment(proposal.due_time)}"
+    return clean(f"{proposal.offender}  {proposal.sender} → {proposal.receiver}  {due}")
+
+
+def propagation(response: GetPropagationResponse) -> str:
+    """A line for each node: whether it has applied a record, and when it was heard of last."""
+    rows = [("node", "applied", "last acknowledged")]
+    rows += [
+        (
+            receipt.node,
+            "yes" if receipt.applied else "no",
+            moment(receipt.acknowledge_time) if receipt.HasField("acknowledge_time") else "never",
+        )
+        for receipt in response.receipts
+    ]
+    return "\n".join(table(rows))
 
 
 def offender_line(record: Offender) -> str:
     """A record in a line."""
     status = word(record, "status")
     fields = (record.name, record.person.cnic, status, record.district, person(record.person))
-    return clean("  ".join(fields))
+    return clean("  ".join(field for field in fields if field))
 
 
 def node(found: Node) -> str:

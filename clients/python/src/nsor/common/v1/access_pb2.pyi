@@ -100,7 +100,7 @@ class MethodAccess(_message.Message):
     OFFICER_REQUIRED_FIELD_NUMBER: _builtins.int
     ENROLMENT_FIELD_NUMBER: _builtins.int
     owner_only: _builtins.bool
-    """The caller must own the record that it writes. NPB may write any record."""
+    """The caller must own the record that it writes. NPB may write any record, with a reason."""
     officer_required: _builtins.bool
     """The request must name the officer, the purpose and, where the purpose needs it, the FIR."""
     enrolment: _builtins.bool

@@ -178,6 +178,39 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "ERROR_REASON_INTERNAL", "metadata": { "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736" } }
     """
+    ERROR_REASON_CONVICTION_SET_ASIDE: _ErrorReason.ValueType  # 60
+    """A conviction was set aside, so it is not entered again, not by a late copy or a file either. A conviction of a later
+    day in the same case, after a retrial, is another one.
+
+        { "reason": "ERROR_REASON_CONVICTION_SET_ASIDE", "metadata": { "offender": "offenders/019a9e4f-…" } }
+    """
+    ERROR_REASON_OFFENDER_SEALED: _ErrorReason.ValueType  # 61
+    """The record is sealed: every conviction was set aside, who it was about is erased, and nothing changes it any more.
+
+        { "reason": "ERROR_REASON_OFFENDER_SEALED", "domain": "nsor" }
+    """
+    ERROR_REASON_COURT_EVENT_NOT_POSSIBLE: _ErrorReason.ValueType  # 62
+    """What is said to have happened at a court cannot follow on what the register knows, for example an appeal that failed
+    but was never filed. Record what happened before.
+
+        { "reason": "ERROR_REASON_COURT_EVENT_NOT_POSSIBLE",
+          "metadata": { "finality": "FINALITY_FINAL", "event": "COURT_EVENT_APPEAL_DISMISSED" } }
+    """
+    ERROR_REASON_TRANSFER_ALREADY_OPEN: _ErrorReason.ValueType  # 63
+    """The record has an open proposal to hand it over already.
+
+        { "reason": "ERROR_REASON_TRANSFER_ALREADY_OPEN", "metadata": { "receiver": "nodes/sindh-police" } }
+    """
+    ERROR_REASON_NO_OPEN_TRANSFER: _ErrorReason.ValueType  # 64
+    """Nobody proposes to hand the record over, or not any more.
+
+        { "reason": "ERROR_REASON_NO_OPEN_TRANSFER", "domain": "nsor" }
+    """
+    ERROR_REASON_NOT_RECEIVER: _ErrorReason.ValueType  # 65
+    """The record was not proposed to the caller.
+
+        { "reason": "ERROR_REASON_NOT_RECEIVER", "metadata": { "receiver": "nodes/sindh-police" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, as `reason` of the one `google.rpc.ErrorInfo` (domain "nsor") in its details.
@@ -337,6 +370,39 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 50
 """A fault of the hub. Its log has the trace id.
 
     { "reason": "ERROR_REASON_INTERNAL", "metadata": { "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736" } }
+"""
+ERROR_REASON_CONVICTION_SET_ASIDE: ErrorReason.ValueType  # 60
+"""A conviction was set aside, so it is not entered again, not by a late copy or a file either. A conviction of a later
+day in the same case, after a retrial, is another one.
+
+    { "reason": "ERROR_REASON_CONVICTION_SET_ASIDE", "metadata": { "offender": "offenders/019a9e4f-…" } }
+"""
+ERROR_REASON_OFFENDER_SEALED: ErrorReason.ValueType  # 61
+"""The record is sealed: every conviction was set aside, who it was about is erased, and nothing changes it any more.
+
+    { "reason": "ERROR_REASON_OFFENDER_SEALED", "domain": "nsor" }
+"""
+ERROR_REASON_COURT_EVENT_NOT_POSSIBLE: ErrorReason.ValueType  # 62
+"""What is said to have happened at a court cannot follow on what the register knows, for example an appeal that failed
+but was never filed. Record what happened before.
+
+    { "reason": "ERROR_REASON_COURT_EVENT_NOT_POSSIBLE",
+      "metadata": { "finality": "FINALITY_FINAL", "event": "COURT_EVENT_APPEAL_DISMISSED" } }
+"""
+ERROR_REASON_TRANSFER_ALREADY_OPEN: ErrorReason.ValueType  # 63
+"""The record has an open proposal to hand it over already.
+
+    { "reason": "ERROR_REASON_TRANSFER_ALREADY_OPEN", "metadata": { "receiver": "nodes/sindh-police" } }
+"""
+ERROR_REASON_NO_OPEN_TRANSFER: ErrorReason.ValueType  # 64
+"""Nobody proposes to hand the record over, or not any more.
+
+    { "reason": "ERROR_REASON_NO_OPEN_TRANSFER", "domain": "nsor" }
+"""
+ERROR_REASON_NOT_RECEIVER: ErrorReason.ValueType  # 65
+"""The record was not proposed to the caller.
+
+    { "reason": "ERROR_REASON_NOT_RECEIVER", "metadata": { "receiver": "nodes/sindh-police" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

@@ -149,7 +149,7 @@ class Change(_message.Message):
     NOTICE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def offender(self) -> _offender_pb2.Offender:
-        """An offender's record, created or changed."""
+        """An offender's record, created or changed. Since it was sealed, every version of it comes as a sealed one."""
 
     @_builtins.property
     def notice(self) -> _notice_pb2.Notice:

@@ -120,8 +120,9 @@ class FederationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetSnapshot(self, request, context):
-        """Sends every record and notice exactly as they were at one revision; WatchChanges after that revision goes on from
-        there. The last response has `end` set: a stream that ends without one was cut.
+        """Sends every record, the sealed ones too, and notice exactly as they were at one revision; WatchChanges after that
+        revision goes on from there. Only what was erased meanwhile is missing. The last response has `end` set: a stream that
+        ends without one was cut.
 
         Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """

@@ -43,8 +43,9 @@ class FederationServiceStub:
     Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
     """
     GetSnapshot: _grpc.UnaryStreamMultiCallable[_federation_service_pb2.GetSnapshotRequest, _federation_service_pb2.GetSnapshotResponse]
-    """Sends every record and notice exactly as they were at one revision; WatchChanges after that revision goes on from
-    there. The last response has `end` set: a stream that ends without one was cut.
+    """Sends every record, the sealed ones too, and notice exactly as they were at one revision; WatchChanges after that
+    revision goes on from there. Only what was erased meanwhile is missing. The last response has `end` set: a stream that
+    ends without one was cut.
 
     Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
     """
@@ -130,8 +131,9 @@ class FederationServiceAsyncStub(FederationServiceStub):
     Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
     """
     GetSnapshot: _aio.UnaryStreamMultiCallable[_federation_service_pb2.GetSnapshotRequest, _federation_service_pb2.GetSnapshotResponse]  # type: ignore[assignment]
-    """Sends every record and notice exactly as they were at one revision; WatchChanges after that revision goes on from
-    there. The last response has `end` set: a stream that ends without one was cut.
+    """Sends every record, the sealed ones too, and notice exactly as they were at one revision; WatchChanges after that
+    revision goes on from there. Only what was erased meanwhile is missing. The last response has `end` set: a stream that
+    ends without one was cut.
 
     Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
     """
@@ -226,8 +228,9 @@ class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _federation_service_pb2.GetSnapshotRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_federation_service_pb2.GetSnapshotResponse], _abc.AsyncIterator[_federation_service_pb2.GetSnapshotResponse]]:
-        """Sends every record and notice exactly as they were at one revision; WatchChanges after that revision goes on from
-        there. The last response has `end` set: a stream that ends without one was cut.
+        """Sends every record, the sealed ones too, and notice exactly as they were at one revision; WatchChanges after that
+        revision goes on from there. Only what was erased meanwhile is missing. The last response has `end` set: a stream that
+        ends without one was cut.
 
         Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """

@@ -44,7 +44,9 @@ Global___TravelScope: _TypeAlias = TravelScope  # noqa: Y015
 
 @_typing.final
 class Notice(_message.Message):
-    """A change that an offender notified to the police that supervise them."""
+    """A change that an offender notified to the police that supervise them. Once the offender's record is sealed the feed has
+    of a notice its name, its recorder and its time only.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -30,8 +30,8 @@ class _OffenderStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Offend
     """Not set."""
     OFFENDER_STATUS_REGISTERED: _OffenderStatus.ValueType  # 1
     """At least one conviction stands."""
-    OFFENDER_STATUS_SET_ASIDE: _OffenderStatus.ValueType  # 2
-    """Every conviction was set aside: no public answer names the person."""
+    OFFENDER_STATUS_SEALED: _OffenderStatus.ValueType  # 2
+    """Every conviction was set aside, and who it was about is erased."""
 
 class OffenderStatus(_OffenderStatus, metaclass=_OffenderStatusEnumTypeWrapper):
     """State of a record."""
@@ -40,8 +40,8 @@ OFFENDER_STATUS_UNSPECIFIED: OffenderStatus.ValueType  # 0
 """Not set."""
 OFFENDER_STATUS_REGISTERED: OffenderStatus.ValueType  # 1
 """At least one conviction stands."""
-OFFENDER_STATUS_SET_ASIDE: OffenderStatus.ValueType  # 2
-"""Every conviction was set aside: no public answer names the person."""
+OFFENDER_STATUS_SEALED: OffenderStatus.ValueType  # 2
+"""Every conviction was set aside, and who it was about is erased."""
 Global___OffenderStatus: _TypeAlias = OffenderStatus  # noqa: Y015
 
 class _GuardianRelation:
@@ -135,7 +135,9 @@ class _FinalityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Finality.Val
     FINALITY_FINAL: _Finality.ValueType  # 3
     """No appeal was filed in time, or it failed."""
     FINALITY_SET_ASIDE: _Finality.ValueType  # 4
-    """Acquitted on appeal."""
+    """Acquitted on appeal, or the conviction was quashed on a later review. Nothing comes after it: a retrial ends in a new
+    conviction.
+    """
 
 class Finality(_Finality, metaclass=_FinalityEnumTypeWrapper):
     """How final a conviction is."""
@@ -149,8 +151,42 @@ FINALITY_UNDER_APPEAL: Finality.ValueType  # 2
 FINALITY_FINAL: Finality.ValueType  # 3
 """No appeal was filed in time, or it failed."""
 FINALITY_SET_ASIDE: Finality.ValueType  # 4
-"""Acquitted on appeal."""
+"""Acquitted on appeal, or the conviction was quashed on a later review. Nothing comes after it: a retrial ends in a new
+conviction.
+"""
 Global___Finality: _TypeAlias = Finality  # noqa: Y015
+
+class _CourtEvent:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CourtEventEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CourtEvent.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COURT_EVENT_UNSPECIFIED: _CourtEvent.ValueType  # 0
+    """Not set."""
+    COURT_EVENT_APPEAL_FILED: _CourtEvent.ValueType  # 1
+    """An appeal was admitted, in time, late or to the next court: appeal window or final become under appeal."""
+    COURT_EVENT_APPEAL_DISMISSED: _CourtEvent.ValueType  # 2
+    """The appeal failed or was withdrawn: under appeal becomes final."""
+    COURT_EVENT_APPEAL_PERIOD_ENDED: _CourtEvent.ValueType  # 3
+    """The time to appeal ended without an appeal: appeal window becomes final."""
+    COURT_EVENT_SET_ASIDE: _CourtEvent.ValueType  # 4
+    """Acquitted, quashed or remanded for retrial: whatever is not set aside yet becomes set aside."""
+
+class CourtEvent(_CourtEvent, metaclass=_CourtEventEnumTypeWrapper):
+    """What happened to a conviction at a court, and so what becomes of its finality."""
+
+COURT_EVENT_UNSPECIFIED: CourtEvent.ValueType  # 0
+"""Not set."""
+COURT_EVENT_APPEAL_FILED: CourtEvent.ValueType  # 1
+"""An appeal was admitted, in time, late or to the next court: appeal window or final become under appeal."""
+COURT_EVENT_APPEAL_DISMISSED: CourtEvent.ValueType  # 2
+"""The appeal failed or was withdrawn: under appeal becomes final."""
+COURT_EVENT_APPEAL_PERIOD_ENDED: CourtEvent.ValueType  # 3
+"""The time to appeal ended without an appeal: appeal window becomes final."""
+COURT_EVENT_SET_ASIDE: CourtEvent.ValueType  # 4
+"""Acquitted, quashed or remanded for retrial: whatever is not set aside yet becomes set aside."""
+Global___CourtEvent: _TypeAlias = CourtEvent  # noqa: Y015
 
 class _VictimClass:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -182,7 +218,11 @@ Global___VictimClass: _TypeAlias = VictimClass  # noqa: Y015
 
 @_typing.final
 class Offender(_message.Message):
-    """A person on the register. There is one record for a CNIC, and one node that owns it."""
+    """A person on the register. There is one record for a CNIC, and one node that owns it.
+
+    A record whose last conviction was set aside is sealed, for ever: who it was about is erased in all its versions, and
+    what is left has a name, an owner, its status and its times. Another conviction of the same person makes a new record.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -195,6 +235,7 @@ class Offender(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Output only. Resource name, `offenders/{uuid}`. Random: it tells nothing about the person."""
     district: _builtins.str
@@ -211,11 +252,13 @@ class Offender(_message.Message):
     """
     @_builtins.property
     def person(self) -> Global___Person:
-        """Required. Who the person is."""
+        """Required. Who the person is. Not set in a sealed record, as `district` and `convictions`."""
 
     @_builtins.property
     def convictions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Conviction]:
-        """Required. Convictions for offences under the Act, 1 to 50."""
+        """Required. Convictions for offences under the Act, 1 to 50, in the order in which they were entered. An update can add
+        some at the end and correct what is there; it cannot take one away.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -224,6 +267,10 @@ class Offender(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When the record was last changed."""
+
+    @_builtins.property
+    def transfer(self) -> Global___Transfer:
+        """Output only. The open proposal to hand the record over; not set while there is none."""
 
     def __init__(
         self,
@@ -237,14 +284,51 @@ class Offender(_message.Message):
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        transfer: Global___Transfer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "person", b"person", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "person", b"person", "transfer", b"transfer", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["convictions", b"convictions", "create_time", b"create_time", "district", b"district", "etag", b"etag", "name", b"name", "owner", b"owner", "person", b"person", "status", b"status", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["convictions", b"convictions", "create_time", b"create_time", "district", b"district", "etag", b"etag", "name", b"name", "owner", b"owner", "person", b"person", "status", b"status", "transfer", b"transfer", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Offender: _TypeAlias = Offender  # noqa: Y015
+
+@_typing.final
+class Transfer(_message.Message):
+    """A proposal to hand a record over to another police force. Until the receiver accepts, the sender stays responsible."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFENDER_FIELD_NUMBER: _builtins.int
+    SENDER_FIELD_NUMBER: _builtins.int
+    RECEIVER_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    offender: _builtins.str
+    """The record, `offenders/{uuid}`."""
+    sender: _builtins.str
+    """The node that owns it, `nodes/{node}`."""
+    receiver: _builtins.str
+    """The node that it is proposed to, `nodes/{node}`."""
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """By when the receiver is to answer; afterwards the proposal is overdue, and NPB is to see to it."""
+
+    def __init__(
+        self,
+        *,
+        offender: _builtins.str = ...,
+        sender: _builtins.str = ...,
+        receiver: _builtins.str = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "offender", b"offender", "receiver", b"receiver", "sender", b"sender"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Transfer: _TypeAlias = Transfer  # noqa: Y015
 
 @_typing.final
 class Person(_message.Message):
@@ -314,6 +398,7 @@ class Conviction(_message.Message):
     FINALITY_FIELD_NUMBER: _builtins.int
     FINALITY_DATE_FIELD_NUMBER: _builtins.int
     VICTIM_CLASS_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
     court: _builtins.str
     """Required. The court, for example "Anti-Rape Special Court, Lahore". 1 to 200 characters."""
     case_number: _builtins.str
@@ -331,11 +416,17 @@ class Conviction(_message.Message):
     conviction_date: _builtins.str
     """Required. Day of the conviction, as "YYYY-MM-DD". Not in the future."""
     finality: Global___Finality.ValueType
-    """Required. Whether the conviction still can be, or was, changed on appeal."""
+    """Required. Whether the conviction still can be, or was, changed on appeal. What was set aside is not entered; after
+    the entry only RecordCourtEvent changes it.
+    """
     finality_date: _builtins.str
-    """Day since which the finality is as stated, as "YYYY-MM-DD". Not before the conviction, not in the future."""
+    """Day since which the finality is as stated, as "YYYY-MM-DD". Not before the conviction, not in the future. After the
+    entry only RecordCourtEvent changes it.
+    """
     victim_class: Global___VictimClass.ValueType
     """Required. Class of the victim."""
+    number: _builtins.int
+    """Output only. Number of the conviction in its record, from 1, in the order of entry. It never changes."""
     def __init__(
         self,
         *,
@@ -349,10 +440,11 @@ class Conviction(_message.Message):
         finality: Global___Finality.ValueType = ...,
         finality_date: _builtins.str = ...,
         victim_class: Global___VictimClass.ValueType = ...,
+        number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_number", b"case_number", "conviction_date", b"conviction_date", "court", b"court", "finality", b"finality", "finality_date", b"finality_date", "fir_number", b"fir_number", "offence_basis", b"offence_basis", "offence_code", b"offence_code", "police_station", b"police_station", "victim_class", b"victim_class"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_number", b"case_number", "conviction_date", b"conviction_date", "court", b"court", "finality", b"finality", "finality_date", b"finality_date", "fir_number", b"fir_number", "number", b"number", "offence_basis", b"offence_basis", "offence_code", b"offence_code", "police_station", b"police_station", "victim_class", b"victim_class"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

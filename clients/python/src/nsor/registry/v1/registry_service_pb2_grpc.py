@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class RegistryServiceStub:
-    """Records of convicted offenders: entered and changed by the police forces, read by the authorities. Never open to the
-    public roles.
+    """Records of convicted offenders: entered and changed by the police forces, decided on by the courts, read by the
+    authorities. Never open to the public roles.
     """
 
     def __init__(self, channel):
@@ -51,10 +51,45 @@ class RegistryServiceStub:
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersRequest.SerializeToString,
                 response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersResponse.FromString,
                 _registered_method=True)
+        self.ListOffenderRevisions = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/ListOffenderRevisions',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffenderRevisionsRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffenderRevisionsResponse.FromString,
+                _registered_method=True)
         self.UpdateOffender = channel.unary_unary(
                 '/nsor.registry.v1.RegistryService/UpdateOffender',
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.UpdateOffenderRequest.SerializeToString,
                 response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.UpdateOffenderResponse.FromString,
+                _registered_method=True)
+        self.RecordCourtEvent = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/RecordCourtEvent',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.FromString,
+                _registered_method=True)
+        self.ProposeTransfer = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/ProposeTransfer',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ProposeTransferRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ProposeTransferResponse.FromString,
+                _registered_method=True)
+        self.AcceptTransfer = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/AcceptTransfer',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.AcceptTransferRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.AcceptTransferResponse.FromString,
+                _registered_method=True)
+        self.DeclineTransfer = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/DeclineTransfer',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.DeclineTransferRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.DeclineTransferResponse.FromString,
+                _registered_method=True)
+        self.ListTransfers = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/ListTransfers',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListTransfersRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListTransfersResponse.FromString,
+                _registered_method=True)
+        self.GetPropagation = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/GetPropagation',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetPropagationRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetPropagationResponse.FromString,
                 _registered_method=True)
         self.ImportOffenders = channel.stream_stream(
                 '/nsor.registry.v1.RegistryService/ImportOffenders',
@@ -64,23 +99,24 @@ class RegistryServiceStub:
 
 
 class RegistryServiceServicer:
-    """Records of convicted offenders: entered and changed by the police forces, read by the authorities. Never open to the
-    public roles.
+    """Records of convicted offenders: entered and changed by the police forces, decided on by the courts, read by the
+    authorities. Never open to the public roles.
     """
 
     def CreateOffender(self, request, context):
         """Enters a convicted person. The caller becomes the owner of the record.
 
-        Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetOffender(self, request, context):
-        """Reads one record.
+        """Reads one record as it is, or as it was at an earlier version.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+        REVISION_NOT_REACHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,16 +125,91 @@ class RegistryServiceServicer:
     def ListOffenders(self, request, context):
         """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
 
-        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOffenderRevisions(self, request, context):
+        """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
+        Of a sealed record it is left who made them and when.
+
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateOffender(self, request, context):
-        """Changes the fields that the mask names (AIP-134).
+        """Changes the fields that the mask names (AIP-134). NPB changes records of others with a reason only.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, NOT_OWNER, ETAG_MISMATCH, REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
+        REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordCourtEvent(self, request, context):
+        """Records what a court decided about a conviction, the only way in which its finality changes. NPB does it for a court
+        that is not a node, on the court's order.
+
+        When the last conviction of a record is set aside, the record is sealed at once and for ever: checks find nothing any
+        more, who it was about is erased in all its versions and notices, and every node hears of it by the feed.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
+        REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProposeTransfer(self, request, context):
+        """Proposes to hand a record over to another police force, for example because the offender moved there. The sender stays
+        responsible until the receiver accepts; a record has one open proposal at most.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, TRANSFER_ALREADY_OPEN,
+        REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcceptTransfer(self, request, context):
+        """Takes over a record that was proposed to the caller, who becomes its owner. NPB may accept in the receiver's place,
+        with a reason.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
+        REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeclineTransfer(self, request, context):
+        """Ends a proposal, and the record stays where it is: the receiver declines it, or the sender or NPB takes it back.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
+        REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTransfers(self, request, context):
+        """Lists the open proposals to or of the caller, for NPB all, newest record first, page by page (AIP-158).
+
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPropagation(self, request, context):
+        """Shows which nodes have applied the newest version of a record, by what each has acknowledged (AcknowledgeChanges).
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,10 +244,45 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersRequest.FromString,
                     response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersResponse.SerializeToString,
             ),
+            'ListOffenderRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOffenderRevisions,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffenderRevisionsRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffenderRevisionsResponse.SerializeToString,
+            ),
             'UpdateOffender': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateOffender,
                     request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.UpdateOffenderRequest.FromString,
                     response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.UpdateOffenderResponse.SerializeToString,
+            ),
+            'RecordCourtEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordCourtEvent,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.SerializeToString,
+            ),
+            'ProposeTransfer': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeTransfer,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ProposeTransferRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ProposeTransferResponse.SerializeToString,
+            ),
+            'AcceptTransfer': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptTransfer,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.AcceptTransferRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.AcceptTransferResponse.SerializeToString,
+            ),
+            'DeclineTransfer': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeclineTransfer,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.DeclineTransferRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.DeclineTransferResponse.SerializeToString,
+            ),
+            'ListTransfers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTransfers,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListTransfersRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListTransfersResponse.SerializeToString,
+            ),
+            'GetPropagation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPropagation,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetPropagationRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetPropagationResponse.SerializeToString,
             ),
             'ImportOffenders': grpc.stream_stream_rpc_method_handler(
                     servicer.ImportOffenders,
@@ -152,8 +298,8 @@ def add_RegistryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RegistryService:
-    """Records of convicted offenders: entered and changed by the police forces, read by the authorities. Never open to the
-    public roles.
+    """Records of convicted offenders: entered and changed by the police forces, decided on by the courts, read by the
+    authorities. Never open to the public roles.
     """
 
     @staticmethod
@@ -238,6 +384,33 @@ class RegistryService:
             _registered_method=True)
 
     @staticmethod
+    def ListOffenderRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/ListOffenderRevisions',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffenderRevisionsRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffenderRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def UpdateOffender(request,
             target,
             options=(),
@@ -254,6 +427,168 @@ class RegistryService:
             '/nsor.registry.v1.RegistryService/UpdateOffender',
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.UpdateOffenderRequest.SerializeToString,
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.UpdateOffenderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordCourtEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/RecordCourtEvent',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeTransfer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/ProposeTransfer',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.ProposeTransferRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.ProposeTransferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptTransfer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/AcceptTransfer',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.AcceptTransferRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.AcceptTransferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeclineTransfer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/DeclineTransfer',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.DeclineTransferRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.DeclineTransferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTransfers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/ListTransfers',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListTransfersRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListTransfersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPropagation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/GetPropagation',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetPropagationRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetPropagationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RegistryServiceStub:
-    """Records of convicted offenders: entered and changed by the police forces, read by the authorities. Never open to the
-    public roles.
+    """Records of convicted offenders: entered and changed by the police forces, decided on by the courts, read by the
+    authorities. Never open to the public roles.
     """
 
     @_typing.overload
@@ -38,22 +38,70 @@ class RegistryServiceStub:
     CreateOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.CreateOffenderRequest, _registry_service_pb2.CreateOffenderResponse]
     """Enters a convicted person. The caller becomes the owner of the record.
 
-    Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
     """
     GetOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetOffenderRequest, _registry_service_pb2.GetOffenderResponse]
-    """Reads one record.
+    """Reads one record as it is, or as it was at an earlier version.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+    REVISION_NOT_REACHED.
     """
     ListOffenders: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListOffendersRequest, _registry_service_pb2.ListOffendersResponse]
     """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
 
-    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+    """
+    ListOffenderRevisions: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListOffenderRevisionsRequest, _registry_service_pb2.ListOffenderRevisionsResponse]
+    """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
+    Of a sealed record it is left who made them and when.
+
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
     """
     UpdateOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateOffenderRequest, _registry_service_pb2.UpdateOffenderResponse]
-    """Changes the fields that the mask names (AIP-134).
+    """Changes the fields that the mask names (AIP-134). NPB changes records of others with a reason only.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, NOT_OWNER, ETAG_MISMATCH, REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
+    REQUEST_ID_REUSED.
+    """
+    RecordCourtEvent: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.RecordCourtEventRequest, _registry_service_pb2.RecordCourtEventResponse]
+    """Records what a court decided about a conviction, the only way in which its finality changes. NPB does it for a court
+    that is not a node, on the court's order.
+
+    When the last conviction of a record is set aside, the record is sealed at once and for ever: checks find nothing any
+    more, who it was about is erased in all its versions and notices, and every node hears of it by the feed.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
+    REQUEST_ID_REUSED.
+    """
+    ProposeTransfer: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ProposeTransferRequest, _registry_service_pb2.ProposeTransferResponse]
+    """Proposes to hand a record over to another police force, for example because the offender moved there. The sender stays
+    responsible until the receiver accepts; a record has one open proposal at most.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, TRANSFER_ALREADY_OPEN,
+    REQUEST_ID_REUSED.
+    """
+    AcceptTransfer: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.AcceptTransferRequest, _registry_service_pb2.AcceptTransferResponse]
+    """Takes over a record that was proposed to the caller, who becomes its owner. NPB may accept in the receiver's place,
+    with a reason.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
+    REQUEST_ID_REUSED.
+    """
+    DeclineTransfer: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeclineTransferRequest, _registry_service_pb2.DeclineTransferResponse]
+    """Ends a proposal, and the record stays where it is: the receiver declines it, or the sender or NPB takes it back.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
+    REQUEST_ID_REUSED.
+    """
+    ListTransfers: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListTransfersRequest, _registry_service_pb2.ListTransfersResponse]
+    """Lists the open proposals to or of the caller, for NPB all, newest record first, page by page (AIP-158).
+
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
+    """
+    GetPropagation: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetPropagationRequest, _registry_service_pb2.GetPropagationResponse]
+    """Shows which nodes have applied the newest version of a record, by what each has acknowledged (AcknowledgeChanges).
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND.
     """
     ImportOffenders: _grpc.StreamStreamMultiCallable[_registry_service_pb2.ImportOffendersRequest, _registry_service_pb2.ImportOffendersResponse]
     """Enters many convicted persons: a stream of rows in, for each row one result out, in the order of the rows.
@@ -65,30 +113,78 @@ class RegistryServiceStub:
 
 @_typing.type_check_only
 class RegistryServiceAsyncStub(RegistryServiceStub):
-    """Records of convicted offenders: entered and changed by the police forces, read by the authorities. Never open to the
-    public roles.
+    """Records of convicted offenders: entered and changed by the police forces, decided on by the courts, read by the
+    authorities. Never open to the public roles.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.CreateOffenderRequest, _registry_service_pb2.CreateOffenderResponse]  # type: ignore[assignment]
     """Enters a convicted person. The caller becomes the owner of the record.
 
-    Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
     """
     GetOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetOffenderRequest, _registry_service_pb2.GetOffenderResponse]  # type: ignore[assignment]
-    """Reads one record.
+    """Reads one record as it is, or as it was at an earlier version.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+    REVISION_NOT_REACHED.
     """
     ListOffenders: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListOffendersRequest, _registry_service_pb2.ListOffendersResponse]  # type: ignore[assignment]
     """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
 
-    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+    """
+    ListOffenderRevisions: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListOffenderRevisionsRequest, _registry_service_pb2.ListOffenderRevisionsResponse]  # type: ignore[assignment]
+    """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
+    Of a sealed record it is left who made them and when.
+
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
     """
     UpdateOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateOffenderRequest, _registry_service_pb2.UpdateOffenderResponse]  # type: ignore[assignment]
-    """Changes the fields that the mask names (AIP-134).
+    """Changes the fields that the mask names (AIP-134). NPB changes records of others with a reason only.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, NOT_OWNER, ETAG_MISMATCH, REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
+    REQUEST_ID_REUSED.
+    """
+    RecordCourtEvent: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.RecordCourtEventRequest, _registry_service_pb2.RecordCourtEventResponse]  # type: ignore[assignment]
+    """Records what a court decided about a conviction, the only way in which its finality changes. NPB does it for a court
+    that is not a node, on the court's order.
+
+    When the last conviction of a record is set aside, the record is sealed at once and for ever: checks find nothing any
+    more, who it was about is erased in all its versions and notices, and every node hears of it by the feed.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
+    REQUEST_ID_REUSED.
+    """
+    ProposeTransfer: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ProposeTransferRequest, _registry_service_pb2.ProposeTransferResponse]  # type: ignore[assignment]
+    """Proposes to hand a record over to another police force, for example because the offender moved there. The sender stays
+    responsible until the receiver accepts; a record has one open proposal at most.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, TRANSFER_ALREADY_OPEN,
+    REQUEST_ID_REUSED.
+    """
+    AcceptTransfer: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.AcceptTransferRequest, _registry_service_pb2.AcceptTransferResponse]  # type: ignore[assignment]
+    """Takes over a record that was proposed to the caller, who becomes its owner. NPB may accept in the receiver's place,
+    with a reason.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
+    REQUEST_ID_REUSED.
+    """
+    DeclineTransfer: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeclineTransferRequest, _registry_service_pb2.DeclineTransferResponse]  # type: ignore[assignment]
+    """Ends a proposal, and the record stays where it is: the receiver declines it, or the sender or NPB takes it back.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
+    REQUEST_ID_REUSED.
+    """
+    ListTransfers: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListTransfersRequest, _registry_service_pb2.ListTransfersResponse]  # type: ignore[assignment]
+    """Lists the open proposals to or of the caller, for NPB all, newest record first, page by page (AIP-158).
+
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
+    """
+    GetPropagation: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetPropagationRequest, _registry_service_pb2.GetPropagationResponse]  # type: ignore[assignment]
+    """Shows which nodes have applied the newest version of a record, by what each has acknowledged (AcknowledgeChanges).
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND.
     """
     ImportOffenders: _aio.StreamStreamMultiCallable[_registry_service_pb2.ImportOffendersRequest, _registry_service_pb2.ImportOffendersResponse]  # type: ignore[assignment]
     """Enters many convicted persons: a stream of rows in, for each row one result out, in the order of the rows.
@@ -99,8 +195,8 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Records of convicted offenders: entered and changed by the police forces, read by the authorities. Never open to the
-    public roles.
+    """Records of convicted offenders: entered and changed by the police forces, decided on by the courts, read by the
+    authorities. Never open to the public roles.
     """
 
     @_abc_1.abstractmethod
@@ -111,7 +207,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_registry_service_pb2.CreateOffenderResponse, _abc.Awaitable[_registry_service_pb2.CreateOffenderResponse]]:
         """Enters a convicted person. The caller becomes the owner of the record.
 
-        Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -120,9 +216,10 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.GetOffenderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_registry_service_pb2.GetOffenderResponse, _abc.Awaitable[_registry_service_pb2.GetOffenderResponse]]:
-        """Reads one record.
+        """Reads one record as it is, or as it was at an earlier version.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+        REVISION_NOT_REACHED.
         """
 
     @_abc_1.abstractmethod
@@ -133,7 +230,19 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_registry_service_pb2.ListOffendersResponse, _abc.Awaitable[_registry_service_pb2.ListOffendersResponse]]:
         """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
 
-        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListOffenderRevisions(
+        self,
+        request: _registry_service_pb2.ListOffenderRevisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.ListOffenderRevisionsResponse, _abc.Awaitable[_registry_service_pb2.ListOffenderRevisionsResponse]]:
+        """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
+        Of a sealed record it is left who made them and when.
+
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
         """
 
     @_abc_1.abstractmethod
@@ -142,9 +251,86 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.UpdateOffenderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_registry_service_pb2.UpdateOffenderResponse, _abc.Awaitable[_registry_service_pb2.UpdateOffenderResponse]]:
-        """Changes the fields that the mask names (AIP-134).
+        """Changes the fields that the mask names (AIP-134). NPB changes records of others with a reason only.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, NOT_OWNER, ETAG_MISMATCH, REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
+        REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def RecordCourtEvent(
+        self,
+        request: _registry_service_pb2.RecordCourtEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.RecordCourtEventResponse, _abc.Awaitable[_registry_service_pb2.RecordCourtEventResponse]]:
+        """Records what a court decided about a conviction, the only way in which its finality changes. NPB does it for a court
+        that is not a node, on the court's order.
+
+        When the last conviction of a record is set aside, the record is sealed at once and for ever: checks find nothing any
+        more, who it was about is erased in all its versions and notices, and every node hears of it by the feed.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
+        REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ProposeTransfer(
+        self,
+        request: _registry_service_pb2.ProposeTransferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.ProposeTransferResponse, _abc.Awaitable[_registry_service_pb2.ProposeTransferResponse]]:
+        """Proposes to hand a record over to another police force, for example because the offender moved there. The sender stays
+        responsible until the receiver accepts; a record has one open proposal at most.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, TRANSFER_ALREADY_OPEN,
+        REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def AcceptTransfer(
+        self,
+        request: _registry_service_pb2.AcceptTransferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.AcceptTransferResponse, _abc.Awaitable[_registry_service_pb2.AcceptTransferResponse]]:
+        """Takes over a record that was proposed to the caller, who becomes its owner. NPB may accept in the receiver's place,
+        with a reason.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
+        REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def DeclineTransfer(
+        self,
+        request: _registry_service_pb2.DeclineTransferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.DeclineTransferResponse, _abc.Awaitable[_registry_service_pb2.DeclineTransferResponse]]:
+        """Ends a proposal, and the record stays where it is: the receiver declines it, or the sender or NPB takes it back.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
+        REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListTransfers(
+        self,
+        request: _registry_service_pb2.ListTransfersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.ListTransfersResponse, _abc.Awaitable[_registry_service_pb2.ListTransfersResponse]]:
+        """Lists the open proposals to or of the caller, for NPB all, newest record first, page by page (AIP-158).
+
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPropagation(
+        self,
+        request: _registry_service_pb2.GetPropagationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.GetPropagationResponse, _abc.Awaitable[_registry_service_pb2.GetPropagationResponse]]:
+        """Shows which nodes have applied the newest version of a record, by what each has acknowledged (AcknowledgeChanges).
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
