@@ -1,0 +1,164 @@
+"""The whole life of records, in any order of what can be done to them, against a model that fits on a page."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import Message
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, multiple, rule, run_state_machine_as_test
+
+from nsor.registry.v1.offender_pb2 import (
+    COURT_EVENT_APPEAL_FILED,
+    COURT_EVENT_SET_ASIDE,
+    FINALITY_FINAL,
+    OFFENDER_STATUS_SEALED,
+    Offender,
+)
+from nsor.registry.v1.registry_service_pb2 import GetOffenderRequest
+from tests.support.contract import (
+    INVESTIGATION,
+    Node,
+    acceptance,
+    change,
+    court_event,
+    creation,
+    declination,
+    node,
+    proposal,
+    refusal_of,
+)
+from tests.support.hub import RunningHub
+from tests.support.people import fresh_offender
+
+POLICE = ("punjab-police", "sindh-police")
+
+
+@dataclass
+class Life:
+    """What the model knows of a record.
+
+    Attributes:
+        entered: the request that entered it.
+        read: the record as its last write left it.
+        under_appeal: whether its one conviction is.
+    """
+
+    entered: Message
+    read: Offender
+    under_appeal: bool = False
+
+    @property
+    def sealed(self) -> bool:
+        return self.read.status == OFFENDER_STATUS_SEALED
+
+
+def machine(hub: RunningHub) -> type[RuleBasedStateMachine]:
+    """A machine on a hub: each step writes a record, or is refused for the reason that the model gives."""
+
+    class Lives(RuleBasedStateMachine):
+        lives = Bundle("lives")
+        done = Bundle("done")
+
+        def attempt(self, caller: str, life: Life, request: Message, reason: str) -> Any:
+            """Makes a request that the model allows (no reason), or expects the hub to refuse it."""
+            by: Node = node(hub, caller)
+            if reason:
+                assert refusal_of(lambda: by.call(request)).reason == reason
+                return multiple()
+            response = by.call(request)
+            life.read = response.offender
+            return caller, life, request, response.offender.etag
+
+        @rule(target=lives, police=st.sampled_from(POLICE))
+        def create(self, police: str) -> Life:
+            offender = fresh_offender()
+            offender.convictions[0].finality = FINALITY_FINAL
+            request = creation(offender)
+            return Life(request, node(hub, police).call(request).offender)
+
+        @rule(target=done, life=lives, police=st.sampled_from(POLICE))
+        def update(self, life: Life, police: str) -> Any:
+            owns = life.read.owner == f"nodes/{police}"
+            reason = "OFFENDER_SEALED" if life.sealed else "" if owns else "NOT_OWNER"
+            # The etag alone: a sealed record has nothing else to send.
+            return self.attempt(police, life, change(with_facts(life), "district"), reason)
+
+        @rule(target=done, life=lives, appeal=st.booleans())
+        def court(self, life: Life, appeal: bool) -> Any:
+            event = COURT_EVENT_APPEAL_FILED if appeal else COURT_EVENT_SET_ASIDE
+            reason = "OFFENDER_SEALED" if life.sealed else ""
+            if not reason and appeal and life.under_appeal:
+                reason = "COURT_EVENT_NOT_POSSIBLE"
+            made = self.attempt("lahore-high-court", life, court_event(with_facts(life), event), reason)
+            life.under_appeal = life.under_appeal or appeal
+            return made
+
+        @rule(target=done, life=lives)
+        def propose(self, life: Life) -> Any:
+            owner, other = sorted(POLICE, key=lambda police: life.read.owner != f"nodes/{police}")
+            reason = "OFFENDER_SEALED" if life.sealed else ""
+            if not reason and life.read.HasField("transfer"):
+                reason = "TRANSFER_ALREADY_OPEN"
+            return self.attempt(owner, life, proposal(life.read, f"nodes/{other}"), reason)
+
+        @rule(target=done, life=lives, police=st.sampled_from(POLICE), accept=st.booleans())
+        def answer(self, life: Life, police: str, accept: bool) -> Any:
+            request = acceptance(life.read) if accept else declination(life.read)
+            reason = "OFFENDER_SEALED" if life.sealed else ""
+            if not reason and not life.read.HasField("transfer"):
+                reason = "NO_OPEN_TRANSFER"
+            elif not reason and accept and life.read.transfer.receiver != f"nodes/{police}":
+                reason = "NOT_RECEIVER"
+            return self.attempt(police, life, request, reason)
+
+        @rule(life=lives)
+        def stale(self, life: Life) -> None:
+            old = with_facts(life)
+            old.etag = '"0"'
+            reason = "OFFENDER_SEALED" if life.sealed else "ETAG_MISMATCH"
+            owner = life.read.owner.removeprefix("nodes/")
+            assert refusal_of(lambda: node(hub, owner).call(change(old, "district"))).reason == reason
+
+        @rule(past=done)
+        def again(self, past: tuple[str, Life, Message, str]) -> None:
+            caller, life, request, etag = past
+            answer = node(hub, caller).call(request).offender
+            assert (answer.name, answer.etag) == (life.read.name, etag), "a retry gives the first answer"
+            assert answer.HasField("person") != life.sealed
+
+        @rule(life=lives)
+        def enter_again(self, life: Life) -> None:
+            request: Any = life.entered
+            other = creation(request.offender)
+            reason = "CONVICTION_SET_ASIDE" if life.sealed else "OFFENDER_ALREADY_EXISTS"
+            assert refusal_of(lambda: node(hub, "sindh-police").call(other)).reason == reason
+
+        @rule(life=lives)
+        def read(self, life: Life) -> None:
+            request = GetOffenderRequest(name=life.read.name, officer=INVESTIGATION)
+            assert node(hub, "fia").call(request).offender == life.read
+
+        @rule(life=consumes(lives))
+        def forget(self, life: Life) -> None:
+            """Lets the machine begin anew now and then."""
+
+    return Lives
+
+
+def with_facts(life: Life) -> Offender:
+    """The record as its owner remembers it, which a sealed one no longer tells, under its newest etag."""
+    request: Any = life.entered
+    offender = Offender()
+    offender.CopyFrom(request.offender)
+    offender.name, offender.etag = life.read.name, life.read.etag
+    return offender
+
+
+def test_records_live_as_the_model_says(hub: RunningHub) -> None:
+    run_state_machine_as_test(
+        machine(hub),
+        settings=settings(
+            max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
