@@ -20,6 +20,7 @@ from hub.feed.tail import Tail
 from hub.lookup.index import LookupIndex
 from hub.service.disclosure import Disclosure
 from hub.service.federation import Federation
+from hub.service.limits import CheckLimits, Rate
 from hub.service.lookup import Lookup
 from hub.service.membership import Membership
 from hub.service.monitoring import Monitoring
@@ -86,6 +87,11 @@ class _Worker:
                 self._audit,
                 utc_now,
                 policy=disclosure,
+                limits=CheckLimits(
+                    Rate(settings.node_checks_per_second, settings.node_checks_burst),
+                    Rate(settings.officer_checks_per_second, settings.officer_checks_burst),
+                    Rate(settings.end_user_checks_per_hour / 3600, settings.end_user_checks_burst),
+                ),
                 freshness_bound=settings.freshness_bound,
             ),
             disclosure=disclosure,

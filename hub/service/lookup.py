@@ -14,11 +14,14 @@ from hub.domain.lookup import Answer, CannotAnswerReason, Known, Outcome
 from hub.domain.node import Caller
 from hub.domain.ports import AuditLog
 from hub.domain.revision import Revision
+from hub.service.limits import CheckLimits
 
 # Numbers that are looked up before others on the event loop get their turn.
 _AT_ONCE = 100
 # Of messages of many numbers in a worker: more would only queue before the audit log, and single checks behind them.
 _ROSTERS_AT_ONCE = 2
+# Seconds that a message of many numbers waits for its limits at most.
+_ROSTER_PATIENCE = 60
 
 
 class Index(Protocol):
@@ -82,6 +85,7 @@ class Lookup:
         clock: Callable[[], datetime],
         *,
         policy: Policy,
+        limits: CheckLimits,
         freshness_bound: float,
         patience: float = 10,
     ) -> None:
@@ -91,11 +95,14 @@ class Lookup:
         self._audit = audit
         self._clock = clock
         self._policy = policy
+        self._limits = limits
         self._freshness_bound = freshness_bound
         self._patience = patience
         self._rosters = asyncio.Semaphore(_ROSTERS_AT_ONCE)
 
-    async def check(self, caller: Caller, text: str, at_least: str = "", patience: float | None = None) -> Answer:
+    async def check(
+        self, caller: Caller, text: str, at_least: str = "", patience: float | None = None, end_user: bytes = b""
+    ) -> Answer:
         """Answers whether the holder of the CNIC in a text is a convict.
 
         The answer leaves only after its trace is durable.
@@ -103,11 +110,13 @@ class Lookup:
         Args:
             at_least: token of a revision that the answer must not be older than; empty for none.
             patience: seconds to wait for that revision, if the caller's own patience is shorter than the hub's.
+            end_user: what stands for the person behind a gateway; empty for none.
 
         Raises:
             Refused: DATABASE_UNAVAILABLE (no trace, no answer), INVALID_REVISION, REVISION_EPOCH_CHANGED,
-                REVISION_NOT_REACHED.
+                REVISION_NOT_REACHED, TOO_MANY_REQUESTS.
         """
+        self._limits.take(caller, end_user, 1, patience=0)
         await self.reach(at_least, patience)
         [answer] = await self._check(caller, Channel.SINGLE, [text])
         return answer
@@ -115,9 +124,12 @@ class Lookup:
     async def check_many(self, caller: Caller, texts: Sequence[str]) -> list[Answer]:
         """What `check` answers to each of many texts, in their order; all of their traces are durable at once.
 
+        Who asks faster than its limits allow is made to wait.
+
         Raises:
-            Refused: DATABASE_UNAVAILABLE.
+            Refused: DATABASE_UNAVAILABLE, TOO_MANY_REQUESTS.
         """
+        await asyncio.sleep(self._limits.take(caller, b"", len(texts), _ROSTER_PATIENCE))
         async with self._rosters:
             return await self._check(caller, Channel.BATCH, texts)
 

@@ -30,7 +30,9 @@ class LookupServicer(LookupServiceServicer):
 
     async def CheckCnic(self, request: pb.CheckCnicRequest, context: Any) -> pb.CheckCnicResponse:
         caller = current_caller()
-        answer = await self._lookup.check(caller, request.cnic, request.at_least_revision, _patience(context))
+        answer = await self._lookup.check(
+            caller, request.cnic, request.at_least_revision, _patience(context), request.end_user
+        )
         _count(caller, [answer])
         return convert.answer_message(answer)
 

@@ -145,6 +145,7 @@ class Client:
         *,
         officer: OfficerContext | None = None,
         at_least_revision: str = "",
+        end_user: bytes = b"",
         timeout: float | None = None,
     ) -> CheckCnicResponse:
         """Tells whether the holder of a CNIC is on the register, in one of four outcomes.
@@ -156,8 +157,11 @@ class Client:
             cnic: the number as it was typed: any digits, dashes and spaces, words around it.
             at_least_revision: the answer must be as new as this revision, for example that of a write of
                 one's own.
+            end_user: of a gateway: what stands for the person who asks it, 16 to 32 octets.
         """
-        request = CheckCnicRequest(cnic=cnic, officer=officer, at_least_revision=at_least_revision)
+        request = CheckCnicRequest(
+            cnic=cnic, officer=officer, at_least_revision=at_least_revision, end_user=end_user
+        )
         return self._call(self._lookup.CheckCnic, request, timeout)
 
     def check_many(

@@ -92,12 +92,18 @@ class CheckCnicRequest(_message.Message):
     CNIC_FIELD_NUMBER: _builtins.int
     OFFICER_FIELD_NUMBER: _builtins.int
     AT_LEAST_REVISION_FIELD_NUMBER: _builtins.int
+    END_USER_FIELD_NUMBER: _builtins.int
     cnic: _builtins.str
     """Required. The number as the person typed it: ASCII, Urdu or Arabic-Indic digits; dashes, dots and spaces of any kind;
     words around it. It must hold exactly one 13-digit number. Up to 2,000 characters.
     """
     at_least_revision: _builtins.str
     """The answer must be at least as new as this revision; the hub waits for it until the deadline. Empty: as it is."""
+    end_user: _builtins.bytes
+    """What stands for the person behind a gateway to the public, 16 to 32 octets, so that one person cannot ask for all: a
+    keyed hash of a phone number, for example, under a key that only the gateway has. The hub keeps it in memory only,
+    while it counts.
+    """
     @_builtins.property
     def officer(self) -> _officer_pb2.OfficerContext:
         """Who asks, and why."""
@@ -108,10 +114,11 @@ class CheckCnicRequest(_message.Message):
         cnic: _builtins.str = ...,
         officer: _officer_pb2.OfficerContext | None = ...,
         at_least_revision: _builtins.str = ...,
+        end_user: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_revision", b"at_least_revision", "cnic", b"cnic", "officer", b"officer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_revision", b"at_least_revision", "cnic", b"cnic", "end_user", b"end_user", "officer", b"officer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

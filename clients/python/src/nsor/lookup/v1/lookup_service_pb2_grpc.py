@@ -65,8 +65,8 @@ class LookupServiceServicer:
         """Checks one CNIC. Whatever the text, the answer is one of four outcomes; a text that is no CNIC is an outcome and not
         an error. Data that may be stale gives OUTCOME_CANNOT_ANSWER, never OUTCOME_NO_RECORD.
 
-        Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, DATABASE_UNAVAILABLE (the
-        answer could not be accounted for).
+        Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS,
+        DATABASE_UNAVAILABLE (the answer could not be accounted for).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,6 +77,9 @@ class LookupServiceServicer:
         their order. A result is what CheckCnic would answer, and each leaves its own audit entry: those of a request are
         durable, all together, before its response leaves. Nothing is written but those, so a stream that was cut is begun
         again with the numbers that have no result yet.
+
+        A stream that asks faster than its limits allow is slowed down; only where that would take longer than a minute for one
+        request, it ends with TOO_MANY_REQUESTS.
 
         Errors: those of CheckCnic; they end the stream.
         """
