@@ -61,6 +61,18 @@ class HubSettings(BaseSettings):
         default=20, ge=0, description="The same for a person behind a gateway, an hour; 0: no limit. Assumed."
     )
     end_user_checks_burst: int = Field(default=20, ge=1, description="And at once, after a pause. Assumed.")
+    near_numbers_alarm: int = Field(
+        default=20,
+        ge=0,
+        description="Numbers in an hour, alike but for the last 3 digits, that raise an alarm about who asks; 0: never."
+        " Assumed.",
+    )
+    misses_alarm: int = Field(
+        default=10_000, ge=0, description="Checks in an hour without a record that do; 0: never. Assumed."
+    )
+    askers_alarm: int = Field(
+        default=20, ge=0, description="Askers about one number in an hour that raise an alarm; 0: never. Assumed."
+    )
     database_pool: int = Field(default=8, ge=2, le=100, description="Database connections of each worker at most.")
     feed_retention_days: float = Field(
         default=7,

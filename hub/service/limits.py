@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from hub.domain.errors import Reason, Refused
 from hub.domain.node import Caller
 
-
 _ROUNDING = 1e-6
 
 

@@ -15,6 +15,7 @@ from hub.domain.node import Caller
 from hub.domain.ports import AuditLog
 from hub.domain.revision import Revision
 from hub.service.limits import CheckLimits
+from hub.service.vigilance import Vigilance
 
 # Numbers that are looked up before others on the event loop get their turn.
 _AT_ONCE = 100
@@ -86,6 +87,7 @@ class Lookup:
         *,
         policy: Policy,
         limits: CheckLimits,
+        vigilance: Vigilance,
         freshness_bound: float,
         patience: float = 10,
     ) -> None:
@@ -96,6 +98,7 @@ class Lookup:
         self._clock = clock
         self._policy = policy
         self._limits = limits
+        self._vigilance = vigilance
         self._freshness_bound = freshness_bound
         self._patience = patience
         self._rosters = asyncio.Semaphore(_ROSTERS_AT_ONCE)
@@ -118,7 +121,7 @@ class Lookup:
         """
         self._limits.take(caller, end_user, 1, patience=0)
         await self.reach(at_least, patience)
-        [answer] = await self._check(caller, Channel.SINGLE, [text])
+        [answer] = await self._check(caller, Channel.SINGLE, [text], end_user)
         return answer
 
     async def check_many(self, caller: Caller, texts: Sequence[str]) -> list[Answer]:
@@ -148,18 +151,21 @@ class Lookup:
         except TimeoutError:
             raise Refused(Reason.REVISION_NOT_REACHED, "the hub does not have this revision yet; retry") from None
 
-    async def _check(self, caller: Caller, channel: Channel, texts: Sequence[str]) -> list[Answer]:
+    async def _check(
+        self, caller: Caller, channel: Channel, texts: Sequence[str], end_user: bytes = b""
+    ) -> list[Answer]:
         grant = await self._grant(caller, channel)
         answers: list[Answer] = []
         entries: list[AuditEntry] = []
         now = self._clock()
         for number, text in enumerate(texts, 1):
-            answer, subject = self._answer(grant, text)
+            answer, subject = self._answer(grant, text, caller, end_user)
             answers.append(answer)
             entries.append(AuditEntry(now, caller, subject, answer.outcome))
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
         await self._audit.append(*entries)
+        await self._vigilance.report()
         return answers
 
     async def _grant(self, caller: Caller, channel: Channel) -> Grant | None:
@@ -171,14 +177,16 @@ class Lookup:
         except Refused:
             return None
 
-    def _answer(self, grant: Grant | None, text: str) -> tuple[Answer, bytes | None]:
+    def _answer(self, grant: Grant | None, text: str, caller: Caller, end_user: bytes) -> tuple[Answer, bytes | None]:
         """The answer to a text, and the keyed hash of the number in it."""
         try:
             cnic = Cnic.parse(text)
         except ValueError:
             return Answer(Outcome.INVALID_CNIC), None
         subject = self._blind_index(cnic)
-        return self._look_up(grant, cnic, subject), subject
+        answer = self._look_up(grant, cnic, subject)
+        self._vigilance.notice(caller, end_user, cnic, answer.outcome)
+        return answer, subject
 
     def _look_up(self, grant: Grant | None, cnic: Cnic, subject: bytes) -> Answer:
         def cannot_answer(reason: CannotAnswerReason) -> Answer:

@@ -553,6 +553,7 @@ def test_every_command_has_a_help_of_its_own(nsor: Nsor) -> None:
         ["notice", "record"],
         ["notice", "list"],
         ["node", "list"],
+        ["alarms"],
         ["policy", "show"],
         ["policy", "set"],
         ["outbox", "add"],

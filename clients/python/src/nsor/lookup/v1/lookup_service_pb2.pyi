@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from nsor.common.v1 import officer_pb2 as _officer_pb2
+from nsor.lookup.v1 import alarm_pb2 as _alarm_pb2
 from nsor.lookup.v1 import disclosure_pb2 as _disclosure_pb2
 from nsor.registry.v1 import offender_pb2 as _offender_pb2
 import builtins as _builtins
@@ -414,3 +415,57 @@ class UpdateDisclosurePolicyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateDisclosurePolicyResponse: _TypeAlias = UpdateDisclosurePolicyResponse  # noqa: Y015
+
+@_typing.final
+class ListLookupAlarmsRequest(_message.Message):
+    """Request of ListLookupAlarms."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Alarms in a page at most, 1 to 200. 0 means 50."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLookupAlarmsRequest: _TypeAlias = ListLookupAlarmsRequest  # noqa: Y015
+
+@_typing.final
+class ListLookupAlarmsResponse(_message.Message):
+    """Response of ListLookupAlarms."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALARMS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty on the last one."""
+    @_builtins.property
+    def alarms(self) -> _containers.RepeatedCompositeFieldContainer[_alarm_pb2.LookupAlarm]:
+        """The page."""
+
+    def __init__(
+        self,
+        *,
+        alarms: _abc.Iterable[_alarm_pb2.LookupAlarm] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alarms", b"alarms", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLookupAlarmsResponse: _TypeAlias = ListLookupAlarmsResponse  # noqa: Y015

@@ -55,6 +55,11 @@ class LookupServiceStub:
                 request_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyRequest.SerializeToString,
                 response_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyResponse.FromString,
                 _registered_method=True)
+        self.ListLookupAlarms = channel.unary_unary(
+                '/nsor.lookup.v1.LookupService/ListLookupAlarms',
+                request_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.ListLookupAlarmsRequest.SerializeToString,
+                response_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.ListLookupAlarmsResponse.FromString,
+                _registered_method=True)
 
 
 class LookupServiceServicer:
@@ -104,6 +109,15 @@ class LookupServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListLookupAlarms(self, request, context):
+        """Lists alarms about odd use of checks, newest first, page by page (AIP-158).
+
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LookupServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -126,6 +140,11 @@ def add_LookupServiceServicer_to_server(servicer, server):
                     servicer.UpdateDisclosurePolicy,
                     request_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyRequest.FromString,
                     response_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyResponse.SerializeToString,
+            ),
+            'ListLookupAlarms': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLookupAlarms,
+                    request_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.ListLookupAlarmsRequest.FromString,
+                    response_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.ListLookupAlarmsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -237,6 +256,33 @@ class LookupService:
             '/nsor.lookup.v1.LookupService/UpdateDisclosurePolicy',
             nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyRequest.SerializeToString,
             nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLookupAlarms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.lookup.v1.LookupService/ListLookupAlarms',
+            nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.ListLookupAlarmsRequest.SerializeToString,
+            nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.ListLookupAlarmsResponse.FromString,
             options,
             channel_credentials,
             insecure,

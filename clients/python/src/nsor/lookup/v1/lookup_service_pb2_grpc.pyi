@@ -59,6 +59,11 @@ class LookupServiceStub:
 
     Errors: INVALID_FIELD, ETAG_MISMATCH, REQUEST_ID_REUSED.
     """
+    ListLookupAlarms: _grpc.UnaryUnaryMultiCallable[_lookup_service_pb2.ListLookupAlarmsRequest, _lookup_service_pb2.ListLookupAlarmsResponse]
+    """Lists alarms about odd use of checks, newest first, page by page (AIP-158).
+
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
+    """
 
 @_typing.type_check_only
 class LookupServiceAsyncStub(LookupServiceStub):
@@ -90,6 +95,11 @@ class LookupServiceAsyncStub(LookupServiceStub):
     the policy, it answers OUTCOME_CANNOT_ANSWER.
 
     Errors: INVALID_FIELD, ETAG_MISMATCH, REQUEST_ID_REUSED.
+    """
+    ListLookupAlarms: _aio.UnaryUnaryMultiCallable[_lookup_service_pb2.ListLookupAlarmsRequest, _lookup_service_pb2.ListLookupAlarmsResponse]  # type: ignore[assignment]
+    """Lists alarms about odd use of checks, newest first, page by page (AIP-158).
+
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
     """
 
 class LookupServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -143,6 +153,17 @@ class LookupServiceServicer(metaclass=_abc_1.ABCMeta):
         the policy, it answers OUTCOME_CANNOT_ANSWER.
 
         Errors: INVALID_FIELD, ETAG_MISMATCH, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListLookupAlarms(
+        self,
+        request: _lookup_service_pb2.ListLookupAlarmsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lookup_service_pb2.ListLookupAlarmsResponse, _abc.Awaitable[_lookup_service_pb2.ListLookupAlarmsResponse]]:
+        """Lists alarms about odd use of checks, newest first, page by page (AIP-158).
+
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
         """
 
 def add_LookupServiceServicer_to_server(servicer: LookupServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
