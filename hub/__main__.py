@@ -13,7 +13,7 @@ from uuid import uuid4
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from hub.audit.writer import AuditWriter
 from hub.bootstrap import utc_now
@@ -114,7 +114,7 @@ def migrate(config: ConfigFile = None) -> None:
 @app.command()
 def settings(config: ConfigFile = None) -> None:
     """Lists every setting with its meaning and its default."""
-    table = Table("environment variable", "meaning", "default")
+    table = Table(Column("environment variable", no_wrap=True), "meaning", "default")
     for name, field in HubSettings.model_fields.items():
         default = "required" if field.is_required() else str(field.get_default())
         table.add_row(f"NSOR_{name.upper()}", field.description, default)

@@ -22,11 +22,13 @@ from hub.feed.tail import Tail
 from hub.lookup.index import LookupIndex
 from hub.service.disclosure import Disclosure
 from hub.service.federation import Federation
+from hub.service.limits import CheckLimits, Rate
 from hub.service.lookup import Lookup
 from hub.service.membership import Membership
 from hub.service.monitoring import Monitoring
 from hub.service.nodes import NodeDirectory
 from hub.service.registry import Registry
+from hub.service.vigilance import Thresholds, Vigilance
 from hub.signing import signer_of
 from hub.store.database import PostgresDatabase
 from hub.store.feed import FeedStore
@@ -80,6 +82,14 @@ class _Worker:
         federation = Federation(self._database, self._tail, feed_store, self._audit, utc_now)
         membership = Membership(self._database, self._audit, signer_of(settings, utc_now), vault.token, utc_now)
         disclosure = Disclosure(self._database, utc_now)
+        thresholds = Thresholds(settings.near_numbers_alarm, settings.misses_alarm, settings.askers_alarm)
+        vigilance = Vigilance(self._database, utc_now, thresholds)
+        meter.create_observable_counter(
+            "nsor.lookup.alarms",
+            [lambda _: [metrics.Observation(count, {"kind": kind}) for kind, count in vigilance.counts.items()]],
+            "{alarm}",
+            "Alarms about odd use of checks, by kind.",
+        )
         use_cases = UseCases(
             registry=Registry(
                 self._database,
@@ -95,9 +105,16 @@ class _Worker:
                 self._audit,
                 utc_now,
                 policy=disclosure,
+                vigilance=vigilance,
+                limits=CheckLimits(
+                    Rate(settings.node_checks_per_second, settings.node_checks_burst),
+                    Rate(settings.officer_checks_per_second, settings.officer_checks_burst),
+                    Rate(settings.end_user_checks_per_hour / 3600, settings.end_user_checks_burst),
+                ),
                 freshness_bound=settings.freshness_bound,
             ),
             disclosure=disclosure,
+            vigilance=vigilance,
             federation=federation,
             membership=membership,
             monitoring=Monitoring(self._database, self._audit, utc_now),

@@ -47,6 +47,32 @@ class HubSettings(BaseSettings):
         le=300,
         description="Seconds after which data is stale, and checks end with OUTCOME_CANNOT_ANSWER.",
     )
+    node_checks_per_second: float = Field(
+        default=1000,
+        ge=0,
+        description="Numbers that a node may ask about a second, in the long run, at one worker; 0: no limit. Assumed.",
+    )
+    node_checks_burst: int = Field(default=20_000, ge=1, description="And at once, after a pause. Assumed.")
+    officer_checks_per_second: float = Field(
+        default=50, ge=0, description="The same for an officer of a node; 0: no limit. Assumed."
+    )
+    officer_checks_burst: int = Field(default=5000, ge=1, description="And at once, after a pause. Assumed.")
+    end_user_checks_per_hour: float = Field(
+        default=20, ge=0, description="The same for a person behind a gateway, an hour; 0: no limit. Assumed."
+    )
+    end_user_checks_burst: int = Field(default=20, ge=1, description="And at once, after a pause. Assumed.")
+    near_numbers_alarm: int = Field(
+        default=20,
+        ge=0,
+        description="Numbers in an hour, alike but for the last 3 digits, that raise an alarm about who asks; 0: never."
+        " Assumed.",
+    )
+    misses_alarm: int = Field(
+        default=10_000, ge=0, description="Checks in an hour without a record that do; 0: never. Assumed."
+    )
+    askers_alarm: int = Field(
+        default=20, ge=0, description="Askers about one number in an hour that raise an alarm; 0: never. Assumed."
+    )
     database_pool: int = Field(default=8, ge=2, le=100, description="Database connections of each worker at most.")
     feed_retention_days: float = Field(
         default=7,

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from itertools import islice
 from typing import Final
 from uuid import uuid4
@@ -98,6 +100,8 @@ class Bridge:
         self._in_hand: asyncio.Queue[Conversation] = asyncio.Queue(settings.conversations)
         self._has_received = asyncio.Event()
         self._pace = _Pace(settings.submits_per_second)
+        # Anew at each start and kept nowhere: nobody can link a phone to its hash later, and there is nothing to guard.
+        self._key = secrets.token_bytes(32)
         self._session: Session | None = None
         self._session_id = uuid4().hex
         self._started_at = time.time()
@@ -197,7 +201,7 @@ class Bridge:
         with self._telemetry.conversation(self._settings.shortcode, conversation.trace) as span:
             if not conversation.reply:
                 waited = time.time() - max(conversation.begun_at, self._started_at)
-                response = await self._ask(conversation.text, self._settings.hub_patience - max(waited, 0.0))
+                response = await self._ask(conversation, self._settings.hub_patience - max(waited, 0.0))
                 conversation = replace(conversation, outcome=_name(response.outcome), reply=reply_for(response))
                 await self._journal.answered(conversation.id, outcome=conversation.outcome, reply=conversation.reply)
             span.set_attribute("nsor.outcome", conversation.outcome)
@@ -205,23 +209,31 @@ class Bridge:
             await self._journal.finish(conversation.id, end, session_id=session_id)
         self._telemetry.ended(conversation.outcome, end)
 
-    async def _ask(self, text: str | None, patience: float) -> lookup.CheckCnicResponse:
+    async def _ask(self, conversation: Conversation, patience: float) -> lookup.CheckCnicResponse:
         """The hub's answer; "cannot answer" where it gives none, asked at least once and for `patience` seconds."""
+        text = conversation.text
         if not text or text.isspace():
             return lookup.CheckCnicResponse(outcome=lookup.OUTCOME_INVALID_CNIC)
         deadline = asyncio.get_running_loop().time() + patience
         for delay in _delays():
             try:
-                return await self._client.check_cnic(text, timeout=self._settings.hub_timeout)
+                return await self._client.check_cnic(
+                    text, end_user=self._end_user(conversation.source), timeout=self._settings.hub_timeout
+                )
             except InvalidRequest:  # longer than any text about a number
                 return lookup.CheckCnicResponse(outcome=lookup.OUTCOME_INVALID_CNIC)
             except NsorError as error:
+                delay = max(delay, error.retry_after or 0.0)
                 is_late = asyncio.get_running_loop().time() + delay > deadline
                 if is_late or not isinstance(error, _MAY_PASS):
                     _log.error("the hub gave no answer: %s", error.reason_name or error.code.name)
                     break
             await asyncio.sleep(delay)
         return lookup.CheckCnicResponse(outcome=lookup.OUTCOME_CANNOT_ANSWER)
+
+    def _end_user(self, source: str) -> bytes:
+        """What stands for a phone at the hub, which limits how often each may ask and never learns its number."""
+        return blake2b(source.encode(), key=self._key, digest_size=16).digest()
 
     async def _send(self, conversation: Conversation) -> tuple[End, str]:
         """Submit what is left of a reply; how that ended, and the session that took the last of it."""

@@ -61,7 +61,11 @@ class Violation:
 
 
 class Refused(Exception):
-    """The hub will not do what was asked. Neither message nor metadata may hold personal data."""
+    """The hub will not do what was asked. Neither message nor metadata may hold personal data.
+
+    Args:
+        retry_after: seconds after which the same would be done; None where that is not known.
+    """
 
     def __init__(
         self,
@@ -70,12 +74,14 @@ class Refused(Exception):
         *,
         violations: Sequence[Violation] = (),
         metadata: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.violations = tuple(violations)
         self.metadata = dict(metadata or {})
+        self.retry_after = retry_after
 
 
 def invalid(*violations: Violation) -> Refused:

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Protocol
 from uuid import UUID
 
+from hub.domain.alarm import Alarm
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
 from hub.domain.disclosure import DisclosurePolicy
@@ -177,6 +178,14 @@ class Transaction(Protocol):
 
     async def insert_disclosure_policy(self, policy: DisclosurePolicy, request: RequestKey) -> None:
         """Writes a policy that a node made for a request."""
+        ...
+
+    async def insert_alarms(self, alarms: Sequence[Alarm]) -> None:
+        """Writes alarms; those that are there already stay as they are."""
+        ...
+
+    async def list_alarms(self, *, before: UUID | None, limit: int) -> Sequence[Alarm]:
+        """Alarms, newest first, older than `before`."""
         ...
 
     async def append_audit(self, entries: Sequence[AuditEntry]) -> None:

@@ -14,11 +14,15 @@ from hub.domain.lookup import Answer, CannotAnswerReason, Known, Outcome
 from hub.domain.node import Caller
 from hub.domain.ports import AuditLog
 from hub.domain.revision import Revision
+from hub.service.limits import CheckLimits
+from hub.service.vigilance import Vigilance
 
 # Numbers that are looked up before others on the event loop get their turn.
 _AT_ONCE = 100
 # Of messages of many numbers in a worker: more would only queue before the audit log, and single checks behind them.
 _ROSTERS_AT_ONCE = 2
+# Seconds that a message of many numbers waits for its limits at most.
+_ROSTER_PATIENCE = 60
 
 
 class Index(Protocol):
@@ -82,6 +86,8 @@ class Lookup:
         clock: Callable[[], datetime],
         *,
         policy: Policy,
+        limits: CheckLimits,
+        vigilance: Vigilance,
         freshness_bound: float,
         patience: float = 10,
     ) -> None:
@@ -91,11 +97,15 @@ class Lookup:
         self._audit = audit
         self._clock = clock
         self._policy = policy
+        self._limits = limits
+        self._vigilance = vigilance
         self._freshness_bound = freshness_bound
         self._patience = patience
         self._rosters = asyncio.Semaphore(_ROSTERS_AT_ONCE)
 
-    async def check(self, caller: Caller, text: str, at_least: str = "", patience: float | None = None) -> Answer:
+    async def check(
+        self, caller: Caller, text: str, at_least: str = "", patience: float | None = None, end_user: bytes = b""
+    ) -> Answer:
         """Answers whether the holder of the CNIC in a text is a convict.
 
         The answer leaves only after its trace is durable.
@@ -103,21 +113,26 @@ class Lookup:
         Args:
             at_least: token of a revision that the answer must not be older than; empty for none.
             patience: seconds to wait for that revision, if the caller's own patience is shorter than the hub's.
+            end_user: what stands for the person behind a gateway; empty for none.
 
         Raises:
             Refused: DATABASE_UNAVAILABLE (no trace, no answer), INVALID_REVISION, REVISION_EPOCH_CHANGED,
-                REVISION_NOT_REACHED.
+                REVISION_NOT_REACHED, TOO_MANY_REQUESTS.
         """
+        self._limits.take(caller, end_user, 1, patience=0)
         await self.reach(at_least, patience)
-        [answer] = await self._check(caller, Channel.SINGLE, [text])
+        [answer] = await self._check(caller, Channel.SINGLE, [text], end_user)
         return answer
 
     async def check_many(self, caller: Caller, texts: Sequence[str]) -> list[Answer]:
         """What `check` answers to each of many texts, in their order; all of their traces are durable at once.
 
+        Who asks faster than its limits allow is made to wait.
+
         Raises:
-            Refused: DATABASE_UNAVAILABLE.
+            Refused: DATABASE_UNAVAILABLE, TOO_MANY_REQUESTS.
         """
+        await asyncio.sleep(self._limits.take(caller, b"", len(texts), _ROSTER_PATIENCE))
         async with self._rosters:
             return await self._check(caller, Channel.BATCH, texts)
 
@@ -136,18 +151,21 @@ class Lookup:
         except TimeoutError:
             raise Refused(Reason.REVISION_NOT_REACHED, "the hub does not have this revision yet; retry") from None
 
-    async def _check(self, caller: Caller, channel: Channel, texts: Sequence[str]) -> list[Answer]:
+    async def _check(
+        self, caller: Caller, channel: Channel, texts: Sequence[str], end_user: bytes = b""
+    ) -> list[Answer]:
         grant = await self._grant(caller, channel)
         answers: list[Answer] = []
         entries: list[AuditEntry] = []
         now = self._clock()
         for number, text in enumerate(texts, 1):
-            answer, subject = self._answer(grant, text)
+            answer, subject = self._answer(grant, text, caller, end_user)
             answers.append(answer)
             entries.append(AuditEntry(now, caller, subject, answer.outcome))
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
         await self._audit.append(*entries)
+        await self._vigilance.report()
         return answers
 
     async def _grant(self, caller: Caller, channel: Channel) -> Grant | None:
@@ -159,14 +177,16 @@ class Lookup:
         except Refused:
             return None
 
-    def _answer(self, grant: Grant | None, text: str) -> tuple[Answer, bytes | None]:
+    def _answer(self, grant: Grant | None, text: str, caller: Caller, end_user: bytes) -> tuple[Answer, bytes | None]:
         """The answer to a text, and the keyed hash of the number in it."""
         try:
             cnic = Cnic.parse(text)
         except ValueError:
             return Answer(Outcome.INVALID_CNIC), None
         subject = self._blind_index(cnic)
-        return self._look_up(grant, cnic, subject), subject
+        answer = self._look_up(grant, cnic, subject)
+        self._vigilance.notice(caller, end_user, cnic, answer.outcome)
+        return answer, subject
 
     def _look_up(self, grant: Grant | None, cnic: Cnic, subject: bytes) -> Answer:
         def cannot_answer(reason: CannotAnswerReason) -> Answer:

@@ -218,6 +218,18 @@ disclosure_policy = Table(
     UniqueConstraint("updater", "request_id"),
 )
 
+lookup_alarm = Table(
+    "lookup_alarm",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("node_id", Text, nullable=False),
+    Column("officer_id", Text, nullable=False),
+    Column("checks", Integer, nullable=False),
+    _time("began_at"),
+    _time("raised_at"),
+)
+
 audit_entry = Table(
     "audit_entry",
     metadata,

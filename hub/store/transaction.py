@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hub.domain.alarm import Alarm, AlarmKind
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
 from hub.domain.disclosure import Channel, DisclosureMode, DisclosurePolicy
@@ -29,6 +31,7 @@ from hub.store.tables import (
     disclosure_policy,
     enrolment,
     feed_head,
+    lookup_alarm,
     node,
     node_certificate,
     node_change,
@@ -495,6 +498,20 @@ class StoreTransaction:
                 updated_at=policy.updated_at,
             )
         )
+
+    async def insert_alarms(self, alarms: Sequence[Alarm]) -> None:
+        # One can come twice, where it was not known whether it was written.
+        statement = pg_insert(lookup_alarm).on_conflict_do_nothing(index_elements=[lookup_alarm.c.id])
+        await self._connection.execute(statement, [asdict(alarm) for alarm in alarms])
+
+    async def list_alarms(self, *, before: UUID | None, limit: int) -> Sequence[Alarm]:
+        query = select(lookup_alarm).order_by(lookup_alarm.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(lookup_alarm.c.id < before)
+        rows = await self._connection.execute(query)
+        return [
+            Alarm(r.id, AlarmKind(r.kind), r.node_id, r.officer_id, r.checks, r.began_at, r.raised_at) for r in rows
+        ]
 
     async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
         driver: Any = (await self._connection.get_raw_connection()).driver_connection

@@ -19,6 +19,7 @@ import pycountry
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from hub.domain.alarm import Alarm
 from hub.domain.cnic import Cnic
 from hub.domain.disclosure import Channel, DisclosureMode, DisclosurePolicy
 from hub.domain.districts import find_district
@@ -45,7 +46,7 @@ from hub.domain.reconciliation import Difference
 from hub.domain.revision import Revision
 from nsor.common.v1 import access_pb2, officer_pb2
 from nsor.federation.v1 import federation_service_pb2, node_pb2
-from nsor.lookup.v1 import disclosure_pb2, lookup_service_pb2
+from nsor.lookup.v1 import alarm_pb2, disclosure_pb2, lookup_service_pb2
 from nsor.monitoring.v1 import notice_pb2
 from nsor.registry.v1 import offender_pb2, registry_service_pb2
 
@@ -527,6 +528,19 @@ def policy_message(policy: DisclosurePolicy) -> disclosure_pb2.DisclosurePolicy:
         etag=policy.etag,
         updater=f"nodes/{policy.updater}" if policy.updater else "",
         update_time=timestamp(policy.updated_at),
+    )
+
+
+def alarm_message(alarm: Alarm) -> alarm_pb2.LookupAlarm:
+    """An alarm as a message."""
+    return alarm_pb2.LookupAlarm(
+        name=alarm.name,
+        kind=_value(alarm_pb2.AlarmKind, alarm.kind),
+        node=f"nodes/{alarm.node_id}" if alarm.node_id else "",
+        officer_id=alarm.officer_id,
+        check_count=alarm.checks,
+        begin_time=timestamp(alarm.began_at),
+        create_time=timestamp(alarm.raised_at),
     )
 
 

@@ -1,5 +1,7 @@
 """Refusals as gRPC statuses: a code and exactly one `ErrorInfo` (AIP-193)."""
 
+from math import ceil
+
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
@@ -32,9 +34,10 @@ def to_status(refused: Refused) -> Status:
                 ]
             )
         )
-    if code == _UNAVAILABLE:
+    retry_after = _RETRY_SECONDS if code == _UNAVAILABLE else refused.retry_after
+    if retry_after is not None:
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromSeconds(_RETRY_SECONDS)
+        retry.retry_delay.FromMilliseconds(ceil(retry_after * 1000))
         details.append(retry)
     return rpc_status.to_status(  # pyright: ignore[reportUnknownMemberType] - the package has no types
         status_pb2.Status(code=code, message=refused.message, details=[_pack(detail) for detail in details])

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from hub.domain.errors import Reason, Refused
+from hub.service.limits import Rate, RateLimit, too_many_requests
 
 
 class Gate:
@@ -16,11 +16,7 @@ class Gate:
     """
 
     def __init__(self, per_second: float = 5, burst: int = 20, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_second = per_second
-        self._burst = burst
-        self._left: float = burst
-        self._clock = clock
-        self._counted_at = clock()
+        self._limit = RateLimit(Rate(per_second, burst), clock=clock)
 
     def __call__(self) -> None:
         """Counts a call.
@@ -28,9 +24,6 @@ class Gate:
         Raises:
             Refused: TOO_MANY_REQUESTS.
         """
-        now = self._clock()
-        self._left = min(self._burst, self._left + (now - self._counted_at) * self._per_second)
-        self._counted_at = now
-        if self._left < 1:
-            raise Refused(Reason.TOO_MANY_REQUESTS, "too many nodes enrol at once; retry later")
-        self._left -= 1
+        if wait := self._limit.wait("gate"):
+            raise too_many_requests("enrolment", wait)
+        self._limit.take("gate")

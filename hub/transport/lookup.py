@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
+from uuid import UUID
 
 from opentelemetry import metrics
 
@@ -10,7 +11,9 @@ from hub.domain.lookup import Answer, Outcome
 from hub.domain.node import Caller
 from hub.service.disclosure import Disclosure
 from hub.service.lookup import Lookup
+from hub.service.vigilance import Vigilance
 from hub.transport import convert
+from hub.transport.paging import last_item, page_size, page_token
 from hub.transport.pipeline import current_caller, sender_of
 from hub.transport.registry import request_key
 from nsor.lookup.v1 import lookup_service_pb2 as pb
@@ -24,13 +27,16 @@ _checks = metrics.get_meter("nsor.hub").create_counter(
 class LookupServicer(LookupServiceServicer):
     """Calls the use cases and converts their answers."""
 
-    def __init__(self, lookup: Lookup, disclosure: Disclosure) -> None:
+    def __init__(self, lookup: Lookup, disclosure: Disclosure, vigilance: Vigilance) -> None:
         self._lookup = lookup
         self._disclosure = disclosure
+        self._vigilance = vigilance
 
     async def CheckCnic(self, request: pb.CheckCnicRequest, context: Any) -> pb.CheckCnicResponse:
         caller = current_caller()
-        answer = await self._lookup.check(caller, request.cnic, request.at_least_revision, _patience(context))
+        answer = await self._lookup.check(
+            caller, request.cnic, request.at_least_revision, _patience(context), request.end_user
+        )
         _count(caller, [answer])
         return convert.answer_message(answer)
 
@@ -71,6 +77,15 @@ class LookupServicer(LookupServiceServicer):
             under_appeal=request.policy.disclose_under_appeal,
         )
         return pb.UpdateDisclosurePolicyResponse(policy=convert.policy_message(policy))
+
+    async def ListLookupAlarms(self, request: pb.ListLookupAlarmsRequest, context: Any) -> pb.ListLookupAlarmsResponse:
+        caller, size = current_caller().node.id, page_size(request.page_size)
+        before = last_item(caller, request, request.page_token, UUID)
+        alarms, last = convert.page(await self._vigilance.list(before=before, limit=size + 1), size)
+        return pb.ListLookupAlarmsResponse(
+            alarms=[convert.alarm_message(alarm) for alarm in alarms],
+            next_page_token=page_token(caller, request, str(last.id)) if last else "",
+        )
 
 
 def _patience(context: Any) -> float | None:

@@ -17,6 +17,7 @@ from hub.service.lookup import Lookup
 from hub.service.membership import Membership
 from hub.service.monitoring import Monitoring
 from hub.service.registry import Registry
+from hub.service.vigilance import Vigilance
 from hub.transport import health
 from hub.transport.contract import SERVICES
 from hub.transport.federation import FederationServicer
@@ -70,6 +71,7 @@ class UseCases:
     registry: Registry
     lookup: Lookup
     disclosure: Disclosure
+    vigilance: Vigilance
     federation: Federation
     membership: Membership
     monitoring: Monitoring
@@ -153,7 +155,8 @@ def build_server(
     """
     server = grpc.aio.server(interceptors=[pipeline], options=_OPTIONS)
     add_RegistryServiceServicer_to_server(RegistryServicer(use_cases.registry, clock), server)
-    add_LookupServiceServicer_to_server(LookupServicer(use_cases.lookup, use_cases.disclosure), server)
+    lookup = LookupServicer(use_cases.lookup, use_cases.disclosure, use_cases.vigilance)
+    add_LookupServiceServicer_to_server(lookup, server)
     add_FederationServiceServicer_to_server(
         FederationServicer(use_cases.federation, use_cases.membership, tls.ca_certificates), server
     )

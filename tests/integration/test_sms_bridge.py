@@ -16,6 +16,9 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -315,6 +318,34 @@ async def test_a_hub_that_stays_down_is_never_taken_for_no_record(house_without_
 async def test_a_hub_that_refuses_us_is_not_asked_again(house: House, code: grpc.StatusCode) -> None:
     async def refuse(text: str, context: Context) -> lookup.CheckCnicResponse:
         await context.abort(code, "no")
+
+    house.hub.answer = refuse
+    async with house.bridge():
+        assert await ask(house) == replies.CANNOT_ANSWER.format(number="")
+    assert len(house.hub.asked) == 1
+
+
+async def test_the_hub_can_tell_phones_apart_but_not_who_they_are(house: House) -> None:
+    for _ in range(2):
+        async with house.bridge():
+            for phone in (PHONE, PHONE, "+923009999999"):
+                assert isinstance(house.smsc, Smsc)
+                await house.smsc.phone(phone).text("7000", CONVICT)
+                await house.smsc.phone(phone).next_reply(30)
+    first, again, other, *later = house.hub.end_users
+    assert first == again != other
+    assert {len(end_user) for end_user in (first, other)} == {16}
+    assert not {first, other} & set(later), "a key of its own at each start"
+
+
+async def test_a_phone_that_asks_too_often_is_told_at_once_to_ask_later(house: House) -> None:
+    async def refuse(text: str, context: Context) -> lookup.CheckCnicResponse:
+        retry = RetryInfo()
+        retry.retry_delay.FromSeconds(3600)
+        status = Status(code=grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], message="too often")
+        status.details.add().Pack(retry)
+        await context.abort_with_status(rpc_status.to_status(status))
+        raise AssertionError
 
     house.hub.answer = refuse
     async with house.bridge():

@@ -45,12 +45,14 @@ class FakeLookup(LookupServiceServicer):
 
     answer: Answer
     asked: list[str] = field(default_factory=list[str])
+    end_users: list[bytes] = field(default_factory=list[bytes])
     metadata: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     was_asked: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
 
     async def CheckCnic(self, request: CheckCnicRequest, context: Context) -> CheckCnicResponse:
         self.asked.append(request.cnic)
+        self.end_users.append(request.end_user)
         self.metadata.append(dict(context.invocation_metadata() or ()))
         self.was_asked.set()
         return await self.answer(request.cnic, context)

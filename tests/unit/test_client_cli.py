@@ -35,6 +35,7 @@ from nsor.federation.v1.federation_service_pb2 import (
     WatchChangesResponse,
 )
 from nsor.federation.v1.node_pb2 import NODE_STATE_ACTIVE, Node
+from nsor.lookup.v1.alarm_pb2 import ALARM_KIND_NEAR_NUMBERS, LookupAlarm
 from nsor.lookup.v1.disclosure_pb2 import (
     CHANNEL_BATCH,
     CHANNEL_SINGLE,
@@ -52,6 +53,7 @@ from nsor.lookup.v1.lookup_service_pb2 import (
     CheckCnicResponse,
     DisclosedPerson,
     GetDisclosurePolicyResponse,
+    ListLookupAlarmsResponse,
     UpdateDisclosurePolicyResponse,
 )
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesResponse, RecordNoticeResponse
@@ -254,6 +256,15 @@ def test_the_policy_is_shown_and_changed_rule_by_rule(nsor: Nsor, sdk_hub: Scrip
         (ROLE_PUBLIC_GATEWAY, CHANNEL_SINGLE, DISCLOSURE_MODE_OFF),
         (ROLE_PUBLIC_GATEWAY, CHANNEL_BATCH, DISCLOSURE_MODE_HIT_WITH_NAME),
     ]
+
+
+def test_alarms_are_listed(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    alarm = LookupAlarm(kind=ALARM_KIND_NEAR_NUMBERS, node="nodes/fia", officer_id="F-1", check_count=20)
+    sdk_hub.answer("ListLookupAlarms", ListLookupAlarmsResponse(alarms=[alarm]))
+    code, out, _ = nsor("alarms")
+    assert code == 0
+    assert "near numbers  20 since" in out
+    assert "nodes/fia F-1" in out
 
 
 def test_a_check_that_the_policy_does_not_allow_is_told_so(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
@@ -553,6 +564,7 @@ def test_every_command_has_a_help_of_its_own(nsor: Nsor) -> None:
         ["notice", "record"],
         ["notice", "list"],
         ["node", "list"],
+        ["alarms"],
         ["policy", "show"],
         ["policy", "set"],
         ["outbox", "add"],

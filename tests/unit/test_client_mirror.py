@@ -31,7 +31,7 @@ from nsor.lookup.v1.lookup_service_pb2 import (
 from nsor.monitoring.v1.notice_pb2 import NameChange, Notice
 from nsor.registry.v1.offender_pb2 import (
     OFFENDER_STATUS_REGISTERED,
-    OFFENDER_STATUS_SET_ASIDE,
+    OFFENDER_STATUS_SEALED,
     Offender,
     Person,
 )
@@ -84,6 +84,11 @@ def offender(cnic: str, status: Any = OFFENDER_STATUS_REGISTERED, name: str = "N
     return Offender(
         name=f"offenders/{cnic}-of-the-test", etag="1", status=status, person=Person(cnic=cnic, full_name=name)
     )
+
+
+def sealed(cnic: str) -> Offender:
+    """What is left of the record of that person."""
+    return Offender(name=offender(cnic).name, etag="2", status=OFFENDER_STATUS_SEALED)
 
 
 def register(
@@ -140,7 +145,7 @@ def test_the_four_answers(mirror: Mirror, client: Client, sdk_hub: ScriptedHub) 
         client,
         sdk_hub,
         offender(LISTED),
-        offender(SET_ASIDE, OFFENDER_STATUS_SET_ASIDE),
+        sealed(SET_ASIDE),
         offender(NEWER, 77),
     )
     answers = {cnic: mirror.check(cnic) for cnic in (LISTED, SET_ASIDE, NEWER, NOBODY, "nobody")}
@@ -227,7 +232,7 @@ def test_nothing_personal_is_in_the_files(mirror: Mirror, path: Path, client: Cl
 def test_a_row_that_is_moved_is_not_believed(
     mirror: Mirror, path: Path, client: Client, sdk_hub: ScriptedHub, forgery: str
 ) -> None:
-    built(mirror, client, sdk_hub, offender(LISTED), offender(SET_ASIDE, OFFENDER_STATUS_SET_ASIDE))
+    built(mirror, client, sdk_hub, offender(LISTED), offender(SET_ASIDE))
     with closing(sqlite3.connect(path)) as db, db:
         db.execute(f"UPDATE record SET {forgery} WHERE name LIKE '%1-1-of%'")
     with pytest.raises(MirrorError, match="damaged"):
@@ -238,9 +243,8 @@ def test_changes_are_applied_with_their_revision_and_acknowledged(
     mirror: Mirror, path: Path, client: Client, sdk_hub: ScriptedHub
 ) -> None:
     built(mirror, client, sdk_hub, offender(LISTED))
-    aside = offender(LISTED, OFFENDER_STATUS_SET_ASIDE)
     sdk_hub.on["WatchChanges"] = feed(
-        change(aside, offender(NOBODY), revision="e.8", seconds=3), change(revision="e.9", seconds=2)
+        change(sealed(LISTED), offender(NOBODY), revision="e.8", seconds=3), change(revision="e.9", seconds=2)
     )
     first, second = followed(mirror, client, 2)
     assert (first.changes, first.revision, first.as_of) == (2, "e.8", AS_OF + timedelta(seconds=3))

@@ -36,12 +36,15 @@ from nsor.federation.v1.federation_service_pb2 import (
 )
 from nsor.federation.v1.federation_service_pb2_grpc import FederationServiceStub
 from nsor.federation.v1.node_pb2 import Node
+from nsor.lookup.v1.alarm_pb2 import LookupAlarm
 from nsor.lookup.v1.disclosure_pb2 import DisclosurePolicy
 from nsor.lookup.v1.lookup_service_pb2 import (
     CheckCnicRequest,
     CheckCnicResponse,
     CheckCnicsRequest,
     GetDisclosurePolicyRequest,
+    ListLookupAlarmsRequest,
+    ListLookupAlarmsResponse,
     UpdateDisclosurePolicyRequest,
 )
 from nsor.lookup.v1.lookup_service_pb2_grpc import LookupServiceStub
@@ -100,6 +103,7 @@ _ListRequest = TypeVar(
     ListTransfersRequest,
     ListNoticesRequest,
     ListNodesRequest,
+    ListLookupAlarmsRequest,
 )
 _Page = TypeVar(
     "_Page",
@@ -108,6 +112,7 @@ _Page = TypeVar(
     ListTransfersResponse,
     ListNoticesResponse,
     ListNodesResponse,
+    ListLookupAlarmsResponse,
 )
 
 
@@ -183,6 +188,7 @@ class AsyncClient:
         *,
         officer: OfficerContext | None = None,
         at_least_revision: str = "",
+        end_user: bytes = b"",
         timeout: float | None = None,
     ) -> CheckCnicResponse:
         """Tells whether the holder of a CNIC is on the register, in one of four outcomes.
@@ -194,8 +200,9 @@ class AsyncClient:
             cnic: the number as it was typed: any digits, dashes and spaces, words around it.
             at_least_revision: the answer must be as new as this revision, for example that of a write of
                 one's own.
+            end_user: of a gateway: what stands for the person who asks it, 16 to 32 octets.
         """
-        request = CheckCnicRequest(cnic=cnic, officer=officer, at_least_revision=at_least_revision)
+        request = CheckCnicRequest(cnic=cnic, officer=officer, at_least_revision=at_least_revision, end_user=end_user)
         return await self._call(self._lookup.CheckCnic, request, timeout)
 
     async def check_many(
@@ -259,6 +266,15 @@ class AsyncClient:
         """
         request = UpdateDisclosurePolicyRequest(policy=policy, officer=officer, request_id=request_id or _new_id())
         return (await self._call(self._lookup.UpdateDisclosurePolicy, request, timeout, request.request_id)).policy
+
+    async def list_lookup_alarms(
+        self, *, page_size: int = 0, timeout: float | None = None
+    ) -> AsyncGenerator[LookupAlarm]:
+        """Reads the alarms about odd use of checks, newest first; pages are fetched as they are needed. For NPB."""
+        request = ListLookupAlarmsRequest(page_size=page_size)
+        async for page in self._pages(self._lookup.ListLookupAlarms, request, timeout):
+            for alarm in page.alarms:
+                yield alarm
 
     async def create_offender(
         self,

@@ -703,6 +703,18 @@ def revoke(context: typer.Context, id: NodeId, reason: StateReason, request_id: 
         session.show(client.revoke_node(f"nodes/{id}", reason, request_id=request_id), render.node)
 
 
+@app.command()
+def alarms(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="Alarms at most, newest first.")] = 50,
+) -> None:
+    """List what was odd about checks: numbers tried out, one number asked by many. For NPB."""
+    session = Session.of(context)
+    with session.client() as client:
+        for found in islice(client.list_lookup_alarms(), limit):
+            session.show(found, render.alarm)
+
+
 @policy_app.command("show")
 def show_policy(context: typer.Context) -> None:
     """Show what the public is told of a hit. For NPB."""

@@ -14,6 +14,7 @@ from nsor.federation.v1.federation_service_pb2 import (
     WatchChangesResponse,
 )
 from nsor.federation.v1.node_pb2 import Node
+from nsor.lookup.v1.alarm_pb2 import LookupAlarm
 from nsor.lookup.v1.disclosure_pb2 import DisclosurePolicy
 from nsor.lookup.v1.lookup_service_pb2 import CannotAnswerReason, CheckCnicResponse, DisclosedPerson, Outcome
 from nsor.monitoring.v1.notice_pb2 import Notice
@@ -106,6 +107,13 @@ def policy(found: DisclosurePolicy) -> str:
     lines.append(f"A conviction under appeal {'is' if found.disclose_under_appeal else 'is not'} disclosed to them.")
     lines.append(f"Since {moment(found.update_time)}{f', by {found.updater}' if found.updater else ''}.")
     return "\n".join(map(clean, lines))
+
+
+def alarm(found: LookupAlarm) -> str:
+    """An alarm in a line."""
+    who = " ".join(filter(None, (found.node, found.officer_id)))
+    since = f"{found.check_count} since {moment(found.begin_time)}"
+    return clean("  ".join(filter(None, (moment(found.create_time), word(found, "kind"), since, who))))
 
 
 def offender(record: Offender) -> str:

@@ -164,9 +164,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "ERROR_REASON_HUB_UNAVAILABLE", "domain": "nsor" }
     """
     ERROR_REASON_TOO_MANY_REQUESTS: _ErrorReason.ValueType  # 42
-    """More requests than the hub takes from callers without a certificate. Retry later.
+    """More than a limit allows: that of the node, of the officer, of the end user (end_user), or of those who enrol
+    (enrolment). `RetryInfo` says after which time the same would be let through.
 
-        { "reason": "ERROR_REASON_TOO_MANY_REQUESTS", "domain": "nsor" }
+        { "reason": "ERROR_REASON_TOO_MANY_REQUESTS", "metadata": { "limit": "officer" } }
     """
     ERROR_REASON_SIGNING_UNAVAILABLE: _ErrorReason.ValueType  # 43
     """The CA has not signed yet, or the hub has none. Retry with the same request for a certificate.
@@ -357,9 +358,10 @@ ERROR_REASON_HUB_UNAVAILABLE: ErrorReason.ValueType  # 41
     { "reason": "ERROR_REASON_HUB_UNAVAILABLE", "domain": "nsor" }
 """
 ERROR_REASON_TOO_MANY_REQUESTS: ErrorReason.ValueType  # 42
-"""More requests than the hub takes from callers without a certificate. Retry later.
+"""More than a limit allows: that of the node, of the officer, of the end user (end_user), or of those who enrol
+(enrolment). `RetryInfo` says after which time the same would be let through.
 
-    { "reason": "ERROR_REASON_TOO_MANY_REQUESTS", "domain": "nsor" }
+    { "reason": "ERROR_REASON_TOO_MANY_REQUESTS", "metadata": { "limit": "officer" } }
 """
 ERROR_REASON_SIGNING_UNAVAILABLE: ErrorReason.ValueType  # 43
 """The CA has not signed yet, or the hub has none. Retry with the same request for a certificate.

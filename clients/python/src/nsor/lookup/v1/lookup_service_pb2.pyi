@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from nsor.common.v1 import officer_pb2 as _officer_pb2
+from nsor.lookup.v1 import alarm_pb2 as _alarm_pb2
 from nsor.lookup.v1 import disclosure_pb2 as _disclosure_pb2
 from nsor.registry.v1 import offender_pb2 as _offender_pb2
 import builtins as _builtins
@@ -92,12 +93,18 @@ class CheckCnicRequest(_message.Message):
     CNIC_FIELD_NUMBER: _builtins.int
     OFFICER_FIELD_NUMBER: _builtins.int
     AT_LEAST_REVISION_FIELD_NUMBER: _builtins.int
+    END_USER_FIELD_NUMBER: _builtins.int
     cnic: _builtins.str
     """Required. The number as the person typed it: ASCII, Urdu or Arabic-Indic digits; dashes, dots and spaces of any kind;
     words around it. It must hold exactly one 13-digit number. Up to 2,000 characters.
     """
     at_least_revision: _builtins.str
     """The answer must be at least as new as this revision; the hub waits for it until the deadline. Empty: as it is."""
+    end_user: _builtins.bytes
+    """What stands for the person behind a gateway to the public, 16 to 32 octets, so that one person cannot ask for all: a
+    keyed hash of a phone number, for example, under a key that only the gateway has. The hub keeps it in memory only,
+    while it counts.
+    """
     @_builtins.property
     def officer(self) -> _officer_pb2.OfficerContext:
         """Who asks, and why."""
@@ -108,10 +115,11 @@ class CheckCnicRequest(_message.Message):
         cnic: _builtins.str = ...,
         officer: _officer_pb2.OfficerContext | None = ...,
         at_least_revision: _builtins.str = ...,
+        end_user: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_revision", b"at_least_revision", "cnic", b"cnic", "officer", b"officer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_revision", b"at_least_revision", "cnic", b"cnic", "end_user", b"end_user", "officer", b"officer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -407,3 +415,57 @@ class UpdateDisclosurePolicyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateDisclosurePolicyResponse: _TypeAlias = UpdateDisclosurePolicyResponse  # noqa: Y015
+
+@_typing.final
+class ListLookupAlarmsRequest(_message.Message):
+    """Request of ListLookupAlarms."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Alarms in a page at most, 1 to 200. 0 means 50."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLookupAlarmsRequest: _TypeAlias = ListLookupAlarmsRequest  # noqa: Y015
+
+@_typing.final
+class ListLookupAlarmsResponse(_message.Message):
+    """Response of ListLookupAlarms."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALARMS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty on the last one."""
+    @_builtins.property
+    def alarms(self) -> _containers.RepeatedCompositeFieldContainer[_alarm_pb2.LookupAlarm]:
+        """The page."""
+
+    def __init__(
+        self,
+        *,
+        alarms: _abc.Iterable[_alarm_pb2.LookupAlarm] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alarms", b"alarms", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLookupAlarmsResponse: _TypeAlias = ListLookupAlarmsResponse  # noqa: Y015

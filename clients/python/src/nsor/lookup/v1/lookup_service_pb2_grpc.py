@@ -55,6 +55,11 @@ class LookupServiceStub:
                 request_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyRequest.SerializeToString,
                 response_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyResponse.FromString,
                 _registered_method=True)
+        self.ListLookupAlarms = channel.unary_unary(
+                '/nsor.lookup.v1.LookupService/ListLookupAlarms',
+                request_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.ListLookupAlarmsRequest.SerializeToString,
+                response_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.ListLookupAlarmsResponse.FromString,
+                _registered_method=True)
 
 
 class LookupServiceServicer:
@@ -65,8 +70,8 @@ class LookupServiceServicer:
         """Checks one CNIC. Whatever the text, the answer is one of four outcomes; a text that is no CNIC is an outcome and not
         an error. Data that may be stale gives OUTCOME_CANNOT_ANSWER, never OUTCOME_NO_RECORD.
 
-        Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, DATABASE_UNAVAILABLE (the
-        answer could not be accounted for).
+        Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS,
+        DATABASE_UNAVAILABLE (the answer could not be accounted for).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,6 +82,9 @@ class LookupServiceServicer:
         their order. A result is what CheckCnic would answer, and each leaves its own audit entry: those of a request are
         durable, all together, before its response leaves. Nothing is written but those, so a stream that was cut is begun
         again with the numbers that have no result yet.
+
+        A stream that asks faster than its limits allow is slowed down; only where that would take longer than a minute for one
+        request, it ends with TOO_MANY_REQUESTS.
 
         Errors: those of CheckCnic; they end the stream.
         """
@@ -96,6 +104,15 @@ class LookupServiceServicer:
         the policy, it answers OUTCOME_CANNOT_ANSWER.
 
         Errors: INVALID_FIELD, ETAG_MISMATCH, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLookupAlarms(self, request, context):
+        """Lists alarms about odd use of checks, newest first, page by page (AIP-158).
+
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,6 +140,11 @@ def add_LookupServiceServicer_to_server(servicer, server):
                     servicer.UpdateDisclosurePolicy,
                     request_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyRequest.FromString,
                     response_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyResponse.SerializeToString,
+            ),
+            'ListLookupAlarms': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLookupAlarms,
+                    request_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.ListLookupAlarmsRequest.FromString,
+                    response_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.ListLookupAlarmsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -234,6 +256,33 @@ class LookupService:
             '/nsor.lookup.v1.LookupService/UpdateDisclosurePolicy',
             nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyRequest.SerializeToString,
             nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.UpdateDisclosurePolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLookupAlarms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.lookup.v1.LookupService/ListLookupAlarms',
+            nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.ListLookupAlarmsRequest.SerializeToString,
+            nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.ListLookupAlarmsResponse.FromString,
             options,
             channel_credentials,
             insecure,

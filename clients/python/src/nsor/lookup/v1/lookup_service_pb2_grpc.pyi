@@ -37,14 +37,17 @@ class LookupServiceStub:
     """Checks one CNIC. Whatever the text, the answer is one of four outcomes; a text that is no CNIC is an outcome and not
     an error. Data that may be stale gives OUTCOME_CANNOT_ANSWER, never OUTCOME_NO_RECORD.
 
-    Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, DATABASE_UNAVAILABLE (the
-    answer could not be accounted for).
+    Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS,
+    DATABASE_UNAVAILABLE (the answer could not be accounted for).
     """
     CheckCnics: _grpc.StreamStreamMultiCallable[_lookup_service_pb2.CheckCnicsRequest, _lookup_service_pb2.CheckCnicsResponse]
     """Checks many CNICs, as of a roster. Each request gets one response, in order, with a result for each of its numbers, in
     their order. A result is what CheckCnic would answer, and each leaves its own audit entry: those of a request are
     durable, all together, before its response leaves. Nothing is written but those, so a stream that was cut is begun
     again with the numbers that have no result yet.
+
+    A stream that asks faster than its limits allow is slowed down; only where that would take longer than a minute for one
+    request, it ends with TOO_MANY_REQUESTS.
 
     Errors: those of CheckCnic; they end the stream.
     """
@@ -56,6 +59,11 @@ class LookupServiceStub:
 
     Errors: INVALID_FIELD, ETAG_MISMATCH, REQUEST_ID_REUSED.
     """
+    ListLookupAlarms: _grpc.UnaryUnaryMultiCallable[_lookup_service_pb2.ListLookupAlarmsRequest, _lookup_service_pb2.ListLookupAlarmsResponse]
+    """Lists alarms about odd use of checks, newest first, page by page (AIP-158).
+
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
+    """
 
 @_typing.type_check_only
 class LookupServiceAsyncStub(LookupServiceStub):
@@ -66,14 +74,17 @@ class LookupServiceAsyncStub(LookupServiceStub):
     """Checks one CNIC. Whatever the text, the answer is one of four outcomes; a text that is no CNIC is an outcome and not
     an error. Data that may be stale gives OUTCOME_CANNOT_ANSWER, never OUTCOME_NO_RECORD.
 
-    Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, DATABASE_UNAVAILABLE (the
-    answer could not be accounted for).
+    Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS,
+    DATABASE_UNAVAILABLE (the answer could not be accounted for).
     """
     CheckCnics: _aio.StreamStreamMultiCallable[_lookup_service_pb2.CheckCnicsRequest, _lookup_service_pb2.CheckCnicsResponse]  # type: ignore[assignment]
     """Checks many CNICs, as of a roster. Each request gets one response, in order, with a result for each of its numbers, in
     their order. A result is what CheckCnic would answer, and each leaves its own audit entry: those of a request are
     durable, all together, before its response leaves. Nothing is written but those, so a stream that was cut is begun
     again with the numbers that have no result yet.
+
+    A stream that asks faster than its limits allow is slowed down; only where that would take longer than a minute for one
+    request, it ends with TOO_MANY_REQUESTS.
 
     Errors: those of CheckCnic; they end the stream.
     """
@@ -84,6 +95,11 @@ class LookupServiceAsyncStub(LookupServiceStub):
     the policy, it answers OUTCOME_CANNOT_ANSWER.
 
     Errors: INVALID_FIELD, ETAG_MISMATCH, REQUEST_ID_REUSED.
+    """
+    ListLookupAlarms: _aio.UnaryUnaryMultiCallable[_lookup_service_pb2.ListLookupAlarmsRequest, _lookup_service_pb2.ListLookupAlarmsResponse]  # type: ignore[assignment]
+    """Lists alarms about odd use of checks, newest first, page by page (AIP-158).
+
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
     """
 
 class LookupServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -98,8 +114,8 @@ class LookupServiceServicer(metaclass=_abc_1.ABCMeta):
         """Checks one CNIC. Whatever the text, the answer is one of four outcomes; a text that is no CNIC is an outcome and not
         an error. Data that may be stale gives OUTCOME_CANNOT_ANSWER, never OUTCOME_NO_RECORD.
 
-        Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, DATABASE_UNAVAILABLE (the
-        answer could not be accounted for).
+        Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS,
+        DATABASE_UNAVAILABLE (the answer could not be accounted for).
         """
 
     @_abc_1.abstractmethod
@@ -112,6 +128,9 @@ class LookupServiceServicer(metaclass=_abc_1.ABCMeta):
         their order. A result is what CheckCnic would answer, and each leaves its own audit entry: those of a request are
         durable, all together, before its response leaves. Nothing is written but those, so a stream that was cut is begun
         again with the numbers that have no result yet.
+
+        A stream that asks faster than its limits allow is slowed down; only where that would take longer than a minute for one
+        request, it ends with TOO_MANY_REQUESTS.
 
         Errors: those of CheckCnic; they end the stream.
         """
@@ -134,6 +153,17 @@ class LookupServiceServicer(metaclass=_abc_1.ABCMeta):
         the policy, it answers OUTCOME_CANNOT_ANSWER.
 
         Errors: INVALID_FIELD, ETAG_MISMATCH, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListLookupAlarms(
+        self,
+        request: _lookup_service_pb2.ListLookupAlarmsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lookup_service_pb2.ListLookupAlarmsResponse, _abc.Awaitable[_lookup_service_pb2.ListLookupAlarmsResponse]]:
+        """Lists alarms about odd use of checks, newest first, page by page (AIP-158).
+
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN.
         """
 
 def add_LookupServiceServicer_to_server(servicer: LookupServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,4 +1,4 @@
-"""The disclosure policy as data."""
+"""The disclosure policy as data, and alarms about odd use of checks."""
 
 from alembic import op
 
@@ -19,6 +19,16 @@ CREATE TABLE disclosure_policy (
 CREATE TRIGGER disclosure_policy_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON disclosure_policy
     EXECUTE FUNCTION refuse_change();
 
+CREATE TABLE lookup_alarm (
+    id uuid PRIMARY KEY,
+    kind text NOT NULL,
+    node_id text NOT NULL,
+    officer_id text NOT NULL,
+    checks integer NOT NULL,
+    began_at timestamptz NOT NULL,
+    raised_at timestamptz NOT NULL
+);
+
 -- Assumed: the wording that the service promises names the person.
 INSERT INTO disclosure_policy VALUES (
     1,
@@ -30,5 +40,5 @@ INSERT INTO disclosure_policy VALUES (
 
 
 def upgrade() -> None:
-    """Creates the table, with the policy that a register begins with."""
+    """Creates the tables, with the policy that a register begins with."""
     op.get_bind().exec_driver_sql(TABLES, execution_options={"no_parameters": True})
