@@ -14,7 +14,6 @@ from hub.domain.cnic import Cnic
 from hub.domain.errors import Reason, Refused
 from hub.domain.feed import BEGINNING, Event, FederationStatus, Place, Snapshot
 from hub.domain.node import Caller, Node
-from hub.domain.offender import OffenderStatus
 from hub.domain.ports import AuditLog, Database
 from hub.domain.reconciliation import Found, RangeDigests
 from hub.domain.revision import Revision
@@ -167,8 +166,7 @@ class Federation:
             records: list[tuple[Cnic, UUID]] = []
             part: Snapshot | None = None
             async for part in self._store.snapshot_at_head(caller.node.id if own else None):
-                in_force = (o for o in part.offenders if o.status is OffenderStatus.REGISTERED)
-                records += [(offender.facts.person.cnic, offender.id) for offender in in_force]
+                records += [(o.facts.person.cnic, o.id) for o in part.offenders if o.facts]
             assert part
             key = secrets.token_bytes(32)
             digests = await asyncio.to_thread(RangeDigests, key, records)
