@@ -132,6 +132,10 @@ class Tail:
         events = await self._new(head)
         for event in events:
             self._apply(event)
+            if any(isinstance(change, IndexedOffender) and change.offender.facts is None for change in event.changes):
+                # What was read before the record was sealed still shows it; the database no longer does.
+                self._recent.clear()
+                self._pages.clear()
             self._recent.append(event)
             self._place = event.place
         if self._place.seq >= head.place.seq:
