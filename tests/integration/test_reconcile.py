@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, redirect_stderr, redirect_stdout
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from threading import Event
@@ -12,7 +13,7 @@ import pytest
 
 from nsor.federation.v1 import federation_service_pb2 as pb
 from nsor.federation.v1.federation_service_pb2_grpc import FederationServiceStub
-from nsor.registry.v1.offender_pb2 import FINALITY_SET_ASIDE, Offender
+from nsor.registry.v1.offender_pb2 import COURT_EVENT_SET_ASIDE, Offender
 from nsor_client import AsyncClient, Client, Credentials
 from nsor_client.cli import main
 from tests.support import certificates
@@ -75,12 +76,11 @@ def test_records_of_others_count_only_where_everything_is_compared(hub: RunningH
     assert found.only_at_node == []
 
 
-def test_a_record_that_was_set_aside_is_in_force_nowhere(station: Station) -> None:
-    with station.client() as client:
+def test_a_record_that_was_set_aside_is_in_force_nowhere(hub: RunningHub, station: Station) -> None:
+    with station.client() as client, hub.client("lahore-high-court") as court:
         written = client.create_offender(fresh_offender()).offender
-        for conviction in written.convictions:
-            conviction.finality = FINALITY_SET_ASIDE
-        lifted = client.update_offender(written, ["convictions"])
+        today = datetime.now(UTC).date().isoformat()
+        lifted = court.record_court_event(written, 1, COURT_EVENT_SET_ASIDE, today, "Order 1/2026")
         with_it = [*station.cnics, written.person.cnic]
         assert client.reconcile(with_it, at_least_revision=lifted.revision).only_at_node == [written.person.cnic]
         assert client.reconcile(station.cnics, at_least_revision=lifted.revision).only_at_node == []
