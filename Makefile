@@ -35,9 +35,11 @@ fault-quick: .venv/installed ## The same in short
 
 bench: .venv/installed ## All benchmarks
 	$(BIN)/python -m benchmarks.feed
+	$(BIN)/python -m benchmarks.lookup
 
-bench-quick: .venv/installed ## The same in a minute
+bench-quick: .venv/installed ## The same, a minute each
 	$(BIN)/python -m benchmarks.feed --quick
+	$(BIN)/python -m benchmarks.lookup --quick
 
 check: .venv/installed ## Lint, types, architecture, contract, generated code
 	ruff check .

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_HIT, OUTCOME_NO_RECORD
-from nsor.registry.v1.offender_pb2 import FINALITY_SET_ASIDE, Offender
+from nsor.registry.v1.offender_pb2 import COURT_EVENT_SET_ASIDE, Offender
 from nsor_client import Client
 from nsor_client.cli import main
 from nsor_client.mirror import Mirror, make_key, read_key
@@ -91,7 +91,9 @@ def outcome(mirror: Mirror, offender: Offender) -> int:
     return mirror.check(offender.person.cnic).response.outcome
 
 
-def test_a_mirror_holds_what_the_register_holds(mirror: Mirror, punjab: Client, nadra: Client, tmp_path: Path) -> None:
+def test_a_mirror_holds_what_the_register_holds(
+    hub: RunningHub, mirror: Mirror, punjab: Client, nadra: Client, tmp_path: Path
+) -> None:
     [first] = enter(punjab)
     notice = punjab.write(notification(first.name))
     steps = list(mirror.build(nadra, at_least_revision=notice.revision))
@@ -103,10 +105,11 @@ def test_a_mirror_holds_what_the_register_holds(mirror: Mirror, punjab: Client, 
     [second] = enter(punjab)
     assert outcome(mirror, second) == OUTCOME_NO_RECORD
     until(mirror, nadra, lambda: outcome(mirror, second) == OUTCOME_HIT)
-    first.convictions[0].finality = FINALITY_SET_ASIDE
-    first.convictions[0].finality_date = first.convictions[0].conviction_date
-    punjab.update_offender(first, ["convictions"])
+    with hub.client("lahore-high-court") as court:
+        day = first.convictions[0].conviction_date
+        court.record_court_event(first, 1, COURT_EVENT_SET_ASIDE, day, "Order 1/2026")
     until(mirror, nadra, lambda: outcome(mirror, first) == OUTCOME_NO_RECORD)
+    assert list(mirror.notices()) == []
 
     last = punjab.create_offender(fresh_offender())
     until(mirror, nadra, lambda: outcome(mirror, last.offender) == OUTCOME_HIT)

@@ -124,13 +124,13 @@ def test_a_message_against_the_rules_ends_the_stream_after_the_answers_before(
     assert last_entry(hub) == before
 
 
-@pytest.mark.parametrize("revision", ["garbage", "ahead"])
+@pytest.mark.parametrize(("revision", "reason"), [("garbage", "INVALID_REVISION"), ("lost", "REVISION_EPOCH_CHANGED")])
 def test_a_revision_that_the_hub_does_not_have_ends_the_stream(
-    hub: RunningHub, known: CreateOffenderResponse, revision: str
+    hub: RunningHub, known: CreateOffenderResponse, revision: str, reason: str
 ) -> None:
-    token = f"{known.revision.partition('.')[0]}.w999999999" if revision == "ahead" else revision
+    token = f"{known.revision.partition('.')[0]}.w999999999" if revision == "lost" else revision
     answers = responses(hub, "sed-punjab", [CheckCnicsRequest(cnics=["1"], at_least_revision=token)])
-    assert refusal_of(lambda: next(answers)).reason == "INVALID_REVISION"
+    assert refusal_of(lambda: next(answers)).reason == reason
 
 
 def test_who_stops_reading_stops_asking(hub: RunningHub, agency_client: Client) -> None:

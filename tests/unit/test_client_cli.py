@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ Nsor = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def node(sdk_ca: CertificateAuthority, tmp_path: Path) -> Path:
-    credentials = sdk_ca.credentials()
+    credentials = sdk_ca.credentials(ends_in=timedelta(days=30))  # not to be renewed yet
     folder = tmp_path / "node"
     folder.mkdir()
     (folder / "cert.pem").write_bytes(credentials.cert_pem)

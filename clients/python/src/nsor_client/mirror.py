@@ -72,7 +72,7 @@ _PUT = """
     ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, cnic = excluded.cnic, body = excluded.body
 """
 _ADVANCE = "UPDATE mirror SET revision = ?, as_of = max(as_of, ?) RETURNING as_of"
-_COUNT = "SELECT (SELECT count(*) FROM record WHERE cnic IS NOT NULL), (SELECT count(*) FROM record)"
+_COUNT = "SELECT count(*) FILTER (WHERE kind = 'offender'), count(*) FROM record"
 
 
 class MirrorError(Exception):
