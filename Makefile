@@ -50,6 +50,7 @@ check: .venv/installed ## Lint, types, architecture, contract, generated code
 	buf format --diff --exit-code protos
 	$(BIN)/python tools/gen.py --check
 	$(BIN)/python tools/gen_sync.py --check
+	$(BIN)/python tools/gen_access.py --check
 	$(MAKE) --no-print-directory breaking
 
 # The contract must stay readable for those who compiled an older one. Compared with what has landed.
@@ -59,9 +60,10 @@ breaking: .venv/installed ## Compares the contract with that of AGAINST=origin/m
 		buf breaking --against ".git#ref=$$(git rev-parse $(AGAINST))"; \
 	else echo "no contract at $(AGAINST) to compare with"; fi
 
-gen: .venv/installed ## Generates stubs from protos/, and the sync client from the async one
+gen: .venv/installed ## Generates stubs and docs/access.md from protos/, and the sync client from the async one
 	$(BIN)/python tools/gen.py
 	$(BIN)/python tools/gen_sync.py
+	$(BIN)/python tools/gen_access.py
 
 format: .venv/installed ## Formats code and contract
 	ruff format .
