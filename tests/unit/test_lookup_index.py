@@ -1,0 +1,74 @@
+"""The index in memory, against what a plain dictionary of records would say."""
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from demo.people import offenders
+from hub.domain.feed import IndexedOffender
+from hub.domain.lookup import Known
+from hub.domain.offender import Finality, Offender
+from hub.lookup.index import LookupIndex
+from hub.transport import convert
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+FACTS = [convert.offender_facts(message, NOW) for message in offenders(8, province="Punjab", seed=1)]
+
+
+def blind(person: int) -> bytes:
+    """Where a person stands in the index."""
+    return hashlib.sha256(bytes([person])).digest()
+
+
+def version(person: int, number: int, finality: Finality) -> IndexedOffender:
+    """A version of a person's record; without facts where every conviction was set aside."""
+    facts = FACTS[person]
+    facts = replace(facts, convictions=tuple(replace(c, finality=finality) for c in facts.convictions))
+    return IndexedOffender(
+        blind(person),
+        Offender(
+            id=UUID(int=person + 1),
+            owner="punjab-police",
+            version=number,
+            facts=None if finality is Finality.SET_ASIDE else facts,
+            created_at=NOW,
+            updated_at=NOW,
+        ),
+    )
+
+
+# The life of each person's record: a finality for each of its versions; being set aside is the end.
+lives = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from([f for f in Finality if f is not Finality.SET_ASIDE]), min_size=1, max_size=4),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(lives=lives, snapshot=st.integers(0, 5), data=st.data())
+def test_a_snapshot_and_what_the_feed_repeats_of_it_give_the_newest_versions(
+    lives: list[tuple[list[Finality], bool]], snapshot: int, data: st.DataObject
+) -> None:
+    versions = [
+        [version(person, number, finality) for number, finality in enumerate([*life, *aside], 1)]
+        for person, (life, ends) in enumerate(lives)
+        for aside in [[Finality.SET_ASIDE] if ends else []]
+    ]
+    index = LookupIndex()
+    # The snapshot is newer than where the feed begins to repeat.
+    index.load([record[min(snapshot, len(record) - 1)] for record in versions])
+    for record in versions:
+        for again in record[data.draw(st.integers(0, min(snapshot, len(record) - 1))) :]:
+            index.load([again])
+    for person, record in enumerate(versions):
+        facts = record[-1].offender.facts
+        assert index.find(blind(person)) == (Known.of(facts) if facts else None)
+    assert len(index) == sum(record[-1].offender.facts is not None for record in versions)
+    assert index.find(blind(200)) is None
