@@ -293,6 +293,34 @@ async def check_http(site: Site, paths: Sequence[bytes], in_flight: int, seconds
     return calls
 
 
+async def exchange(site: Site, method: str, requests: Sequence[bytes], window: int, seconds: float) -> Calls:
+    """Sends the requests in turn on one stream of a method that gives a response to each.
+
+    Args:
+        window: requests at most that wait for their responses.
+    """
+    calls = Calls()
+    slots = asyncio.Semaphore(window)
+    [line] = await _lines(site, 1)
+
+    async def sent() -> AsyncIterator[bytes]:
+        for request in cycle(requests):
+            await slots.acquire()
+            if time.monotonic() > began + seconds:
+                return
+            yield request
+
+    await _together()
+    began = time.monotonic()
+    stub: Any = line
+    async for _ in stub.stream_stream(method)(sent()):
+        calls.latencies.append(time.monotonic() - began)
+        slots.release()
+    calls.elapsed = time.monotonic() - began
+    await _close([line])
+    return calls
+
+
 async def call_each(site: Site, method: str, requests: Sequence[bytes]) -> None:
     """Calls a unary method with each request once."""
     [line] = await _lines(site, 1)

@@ -31,7 +31,7 @@ from benchmarks import crew, peers
 from benchmarks.crew import Calls, Crew, Site
 from benchmarks.population import populate
 from demo.people import cnic
-from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest
+from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest, CheckCnicsRequest
 from tests.support.fragile_hub import workers_of
 from tests.support.hub import RunningHub
 from tests.support.waiting import eventually
@@ -42,7 +42,9 @@ _UNLIMITED = {"NSOR_NODE_CHECKS_PER_SECOND": "0"}
 _REQUESTS = 20_000
 _CHECK = "/nsor.lookup.v1.LookupService/CheckCnic"
 _RANGE = "/etcdserverpb.KV/Range"
-_GOALS = {"echo": 0.8, "psycopg": 4, "fastapi": 4, "etcd": 1.2}
+_PEERS = ("echo", "psycopg", "fastapi", "etcd")
+_CHECKS = "/nsor.lookup.v1.LookupService/CheckCnics"
+_ROSTER = 1_000
 
 
 @dataclass(frozen=True)
@@ -113,17 +115,21 @@ def measure(size: Size) -> dict[str, float | str | None]:
             server.turn(1)  # lines, caches
             server.rates.clear()
             server.cpu_us.clear()
+        rosters: list[float] = []
         for number in range(size.rounds):
             _say(f"round {number + 1} of {size.rounds}")
             for server in servers:
                 server.turn(size.seconds)
+            rosters.append(_numbers_per_s(team, size))
         check, *others = servers
         figures |= {"check_per_s": round(median(check.rates)), "check_cpu_us": round(median(check.cpu_us))}
         for other in others:
             ratios = [mine / theirs for mine, theirs in zip(check.rates, other.rates, strict=True)]
             figures[f"check_over_{other.name}"] = round(median(ratios), 3)
             figures[f"{other.name}_cpu_us"] = round(median(other.cpu_us))
-        for name in _GOALS:
+        ratios = [roster / single for roster, single in zip(rosters, check.rates, strict=True)]
+        figures |= {"numbers_per_s": round(median(rosters)), "batch_over_check": round(median(ratios), 1)}
+        for name in _PEERS:
             figures.setdefault(f"check_over_{name}", None)
         figures |= _latency(check, size)
         return figures
@@ -133,6 +139,19 @@ def _latency(check: Server, size: Size) -> dict[str, float]:
     done = check.work(size.seconds, median(check.rates) / 2)
     percentiles = quantiles([1000 * latency for each in done for latency in each.latencies], n=100)
     return {"p50_half_ms": round(percentiles[49], 2), "p99_half_ms": round(percentiles[98], 2)}
+
+
+def _numbers_per_s(team: Crew, size: Size) -> float:
+    """Numbers checked per second by rosters, 1,000 in a message, a stream for each process."""
+    people = _people(size)
+    messages = [
+        CheckCnicsRequest(cnics=people[first : first + _ROSTER]).SerializeToString()
+        for first in range(0, len(people), _ROSTER)
+    ]
+    done = team.work(crew.exchange, *[(_CHECKS, messages, 2, size.seconds)] * _PROCESSES)
+    rate = _ROSTER * sum(len(each.latencies) for each in done) / max(each.elapsed for each in done)
+    _say(f"rosters: {rate:,.0f} numbers/s")
+    return rate
 
 
 def _people(size: Size) -> list[str]:

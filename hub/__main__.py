@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from hub.audit.writer import AuditWriter
-from hub.bootstrap import utc_now
+from hub.clock import utc_now
 from hub.config import HubSettings
 from hub.dev.environment import DevEnvironment
 from hub.domain.errors import Refused

@@ -6,7 +6,7 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 import grpc
@@ -15,6 +15,7 @@ from opentelemetry import metrics
 
 from hub import telemetry
 from hub.audit.writer import AuditWriter
+from hub.clock import utc_now
 from hub.config import HubSettings
 from hub.domain.errors import Refused
 from hub.feed import lag
@@ -45,11 +46,6 @@ log = logging.getLogger(__name__)
 _REFRESH_SECONDS = 0.5
 _GRACE_SECONDS = 5
 _LAG_SECONDS = 10
-
-
-def utc_now() -> datetime:
-    """The current time."""
-    return datetime.now(UTC)
 
 
 def run_worker(settings: HubSettings, address: str, enrol_address: str, on_ready: Callable[[], None]) -> None:

@@ -13,7 +13,6 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.synchronize import Event
 from types import FrameType
 
-from hub.bootstrap import run_worker
 from hub.config import HubSettings
 
 log = logging.getLogger(__name__)
@@ -88,7 +87,7 @@ class Supervisor:
         if slot.process is None and now >= slot.not_before and not self._stopping:
             slot.ready = self._context.Event()
             slot.process = self._context.Process(
-                target=run_worker, args=(self.settings, *addresses, slot.ready.set), name="nsor-hub-worker"
+                target=_work, args=(self.settings, *addresses, slot.ready.set), name="nsor-hub-worker"
             )
             slot.process.start()
             slot.started_at = now
@@ -131,6 +130,13 @@ def _end(processes: list[ForkServerProcess]) -> None:
             log.error("worker %s did not end in time and is killed", process.pid)
             process.kill()
             process.join()
+
+
+def _work(settings: HubSettings, address: str, enrol_address: str, on_ready: Callable[[], None]) -> None:
+    """The worker's process; the fork server has imported it, and nobody else need."""
+    from hub.bootstrap import run_worker
+
+    run_worker(settings, address, enrol_address, on_ready)
 
 
 def _fork_server() -> ForkServerContext:

@@ -18,7 +18,7 @@ from typing import Any
 
 import grpc
 from opentelemetry import metrics, propagate, trace
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context, attach
 from opentelemetry.trace import SpanKind, StatusCode
 
 from hub.domain.audit import AuditEntry
@@ -221,7 +221,7 @@ class _Admission:
     Written out, since every check passes here: generators and the tracer's own context managers cost twice as much.
     """
 
-    __slots__ = ("_began", "_context", "_let_in", "_policy", "_refusal", "_span", "_token")
+    __slots__ = ("_began", "_context", "_let_in", "_policy", "_refusal", "_span")
 
     def __init__(
         self,
@@ -243,7 +243,9 @@ class _Admission:
             SpanKind.SERVER,
             {"rpc.system.name": "grpc", "rpc.method": self._policy.name},
         )
-        self._token = attach(trace.set_span_in_context(self._span))
+        # Never detached, as the caller is never unset: gRPC runs each call in a task, whose context ends with it. The
+        # end of a stream that was cut can be run in another context, where a token of this one would be refused.
+        attach(trace.set_span_in_context(self._span))
         try:
             await self._let_in()
         except BaseException as error:
@@ -263,7 +265,6 @@ class _Admission:
         finally:
             self._span.set_attribute("rpc.response.status_code", code)
             self._span.end()
-            detach(self._token)
             _duration.record(time.perf_counter() - self._began, _attributes(self._policy.name, code))
 
 

@@ -495,19 +495,15 @@ def test_status_is_a_table_with_a_line_for_each_node(nsor: Nsor, sdk_hub: Script
     assert from_json(out, GetFederationStatusResponse) == response
 
 
-def interrupted(process: subprocess.Popen[str]) -> str:
-    """What a process says when a person presses Ctrl-C, and once more where nothing happens.
-
-    Once in some thousand times gRPC's own code swallows the first.
-    """
-    process.send_signal(signal.SIGINT)
-    try:
-        return process.communicate(timeout=15)[1]
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)
-        return process.communicate(timeout=15)[1]
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Processes take SIGINT, also where the tests run in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_a_watch_well(node: Path, sdk_hub: ScriptedHub) -> None:
     def endless(request: Any, context: grpc.ServicerContext) -> Iterator[WatchChangesResponse]:
         yield from islice(changes(request, context), 2)
@@ -520,7 +516,8 @@ def test_ctrl_c_ends_a_watch_well(node: Path, sdk_hub: ScriptedHub) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert NAME in process.stdout.readline()
-        err = interrupted(process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
         ended.set()
     assert process.returncode == 0
     # 8 where Ctrl-C came right behind the line: then the change is shown once more, and never left out.
