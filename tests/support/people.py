@@ -17,13 +17,14 @@ def fresh_cnic() -> str:
 
 
 def fresh_offender(**person: Any) -> offender_pb2.Offender:
-    """A valid record of a person whom no other test uses.
+    """A valid record of a person whom no other test uses, of Faisalabad.
 
     Args:
         person: fields of `Person` to set otherwise.
     """
     number = next(_numbers)
     [offender] = offenders(1, province="Punjab", seed=number, first=number)
+    offender.district = "Faisalabad"  # so that a move to another district is one
     for name, value in person.items():
         setattr(offender.person, name, value)
     return offender

@@ -22,6 +22,9 @@ _Result = TypeVar("_Result")
 # home, it could hold anything.
 _PROPAGATOR = TraceContextTextMapPropagator()
 
+# What gRPC says itself, see `Outgoing.keep_status`.
+_OF_CORE = "Internal error from Core"
+
 
 @cache
 def method_name(request: type[Message]) -> str:
@@ -44,8 +47,9 @@ class Outgoing:
     def keep_status(self, call: object) -> None:
         """Remembers the first status of a call that streams requests.
 
-        grpc.aio replaces it by "INTERNAL: Internal error from Core" when a write fails because the hub has just
-        ended the stream (grpc/grpc#36066), and the reason of the hub would be lost. The sync API does not.
+        grpc.aio may replace it by "INTERNAL: Internal error from Core", or give that first, when a write fails because
+        the hub has just ended the stream (grpc/grpc#36066), and the reason of the hub would be lost. The sync API does
+        not.
         """
         if isinstance(call, grpc.aio.Call):
             call.add_done_callback(self._keep)
@@ -57,7 +61,7 @@ class Outgoing:
 
     def error(self, raised: grpc.RpcError, endpoint: Endpoint, request_id: str) -> NsorError:
         """The error of the call, from what gRPC raised and what it knew before."""
-        cause = self._status or raised
+        cause = raised if self._status is None or self._status.details() == _OF_CORE else self._status
         if cause.code() is grpc.StatusCode.OK:
             return ended_early()
         return error_from_rpc(cause, explain=endpoint.explain, request_id=request_id)
