@@ -56,18 +56,23 @@ def generate(out: Path) -> None:
         protoc(*source, f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet:{out}", *services)
 
 
+def _stubs(folder: Path) -> list[Path]:
+    """The generated files in a folder; not what Python keeps of them."""
+    return [path for path in (folder / "nsor").rglob("*_pb2*") if path.suffix in (".py", ".pyi")]
+
+
 def main() -> int:
     """Writes the stubs, or with `--check` tells whether those checked in are stale (exit 1)."""
     target = ROOT / "clients/python/src"
     if "--check" not in sys.argv:
-        for stale in (target / "nsor").rglob("*_pb2*.py*"):
+        for stale in _stubs(target):
             stale.unlink()
         generate(target)
         return 0
     with tempfile.TemporaryDirectory() as tmp:
         generate(Path(tmp))
-        fresh = {p.relative_to(tmp): p.read_bytes() for p in Path(tmp).rglob("*_pb2*.py*")}
-    stored = {p.relative_to(target): p.read_bytes() for p in (target / "nsor").rglob("*_pb2*.py*")}
+        fresh = {p.relative_to(tmp): p.read_bytes() for p in _stubs(Path(tmp))}
+    stored = {p.relative_to(target): p.read_bytes() for p in _stubs(target)}
     stale = sorted(str(p) for p in fresh.keys() | stored.keys() if fresh.get(p) != stored.get(p))
     print("\n".join(["stale generated code, run `make gen`:", *stale]) if stale else "generated code is fresh")
     return 1 if stale else 0
