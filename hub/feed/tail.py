@@ -133,9 +133,10 @@ class Tail:
         for event in events:
             self._apply(event)
             if any(isinstance(change, IndexedOffender) and change.offender.facts is None for change in event.changes):
-                # What was read before the record was sealed still shows it; the database no longer does.
+                # What was read before the record was sealed still shows it; the database no longer does. A page that is
+                # being read now goes into the old dictionary.
                 self._recent.clear()
-                self._pages.clear()
+                self._pages = {}
             self._recent.append(event)
             self._place = event.place
         if self._place.seq >= head.place.seq:
@@ -241,12 +242,13 @@ class Tail:
             return first_changes(islice(self._recent, at + 1, None), _PAGE)
         # One at a time: followers who catch up together read a page once, and leave the database to the writers.
         async with self._reading:
-            if place not in self._pages:
+            pages = self._pages
+            if place not in pages:
                 events = await self._store.events(place, _PAGE)
-                if len(self._pages) == _PAGES:
-                    del self._pages[next(iter(self._pages))]
-                self._pages[place] = events
-            return self._pages[place]
+                if len(pages) == _PAGES:
+                    del pages[next(iter(pages))]
+                pages[place] = events
+            return pages[place]
 
     async def _past(self, seq: int) -> None:
         """Returns when an event after a number has been applied."""

@@ -5,6 +5,7 @@ a date is in the calendar, a district in the gazetteer, a text not blank. Everyt
 once.
 """
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -17,6 +18,7 @@ from uuid import UUID
 
 import pycountry
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from hub.domain.alarm import Alarm
@@ -42,6 +44,7 @@ from hub.domain.offender import (
     VictimClass,
     offender_name,
 )
+from hub.domain.ports import RequestKey
 from hub.domain.reconciliation import Difference
 from hub.domain.revision import Revision
 from nsor.common.v1 import access_pb2, officer_pb2
@@ -637,6 +640,13 @@ def difference_message(difference: Difference) -> federation_service_pb2.RangeDi
     return federation_service_pb2.RangeDifference(
         prefix=difference.prefix, records=records, too_many=difference.records is None
     )
+
+
+def request_key(request: Any) -> RequestKey:
+    """What makes a retry of a mutation recognisable: its request_id, and a digest of all of it."""
+    message: Message = request
+    octets = message.DESCRIPTOR.full_name.encode() + b"\0" + message.SerializeToString(deterministic=True)
+    return RequestKey(UUID(request.request_id), hashlib.sha256(octets).digest())
 
 
 def timestamp(time: datetime) -> Timestamp:

@@ -13,7 +13,6 @@ from hub.service.membership import Membership
 from hub.transport import convert
 from hub.transport.paging import last_item, page_size, page_token
 from hub.transport.pipeline import current_caller
-from hub.transport.registry import request_key
 from hub.transport.validation import validate
 from nsor.federation.v1 import federation_service_pb2 as pb
 from nsor.federation.v1 import node_pb2
@@ -116,7 +115,7 @@ class FederationServicer(FederationServiceServicer):
 
     async def CreateNode(self, request: pb.CreateNodeRequest, context: Any) -> pb.CreateNodeResponse:
         token = await self._membership.create(
-            current_caller(), request_key(request), id=request.node_id, **convert.node_facts(request.node)
+            current_caller(), convert.request_key(request), id=request.node_id, **convert.node_facts(request.node)
         )
         return pb.CreateNodeResponse(
             node=convert.node_message(token.node),
@@ -128,7 +127,7 @@ class FederationServicer(FederationServiceServicer):
         self, request: pb.CreateEnrolmentTokenRequest, context: Any
     ) -> pb.CreateEnrolmentTokenResponse:
         node_id = convert.node_id(request.name)
-        token = await self._membership.create_token(current_caller(), request_key(request), node_id)
+        token = await self._membership.create_token(current_caller(), convert.request_key(request), node_id)
         return pb.CreateEnrolmentTokenResponse(
             enrolment_token=token.text, token_expire_time=convert.timestamp(token.expires_at)
         )
@@ -162,7 +161,7 @@ class FederationServicer(FederationServiceServicer):
         self, request: pb.SuspendNodeRequest | pb.ResumeNodeRequest | pb.RevokeNodeRequest, state: NodeState
     ) -> node_pb2.Node:
         node_id, reason = convert.node_id(request.name), convert.node_reason(request.reason)
-        node = await self._membership.set_state(current_caller(), request_key(request), node_id, state, reason)
+        node = await self._membership.set_state(current_caller(), convert.request_key(request), node_id, state, reason)
         return convert.node_message(node)
 
 

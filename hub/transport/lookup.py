@@ -15,7 +15,6 @@ from hub.service.vigilance import Vigilance
 from hub.transport import convert
 from hub.transport.paging import last_item, page_size, page_token
 from hub.transport.pipeline import current_caller, sender_of
-from hub.transport.registry import request_key
 from nsor.lookup.v1 import lookup_service_pb2 as pb
 from nsor.lookup.v1.lookup_service_pb2_grpc import LookupServiceServicer
 
@@ -71,7 +70,7 @@ class LookupServicer(LookupServiceServicer):
     ) -> pb.UpdateDisclosurePolicyResponse:
         policy = await self._disclosure.update(
             current_caller(),
-            request_key(request),
+            convert.request_key(request),
             request.policy.etag,
             convert.disclosure_modes(request.policy),
             under_appeal=request.policy.disclose_under_appeal,

@@ -9,7 +9,6 @@ from hub.service.monitoring import Monitoring
 from hub.transport import convert
 from hub.transport.paging import last_item, page_size, page_token
 from hub.transport.pipeline import current_caller
-from hub.transport.registry import request_key
 from nsor.monitoring.v1 import monitoring_service_pb2 as pb
 from nsor.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceServicer
 
@@ -25,7 +24,7 @@ class MonitoringServicer(MonitoringServiceServicer):
         recorded = await self._monitoring.record(
             current_caller(),
             convert.offender_id(request.parent, "parent"),
-            request_key(request),
+            convert.request_key(request),
             convert.notice_facts(request.notice, self._clock()),
         )
         return pb.RecordNoticeResponse(notice=convert.notice_message(recorded.notice), revision=recorded.revision.token)

@@ -1,6 +1,5 @@
 """`nsor.registry.v1.RegistryService` over gRPC."""
 
-import hashlib
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from functools import partial
@@ -8,11 +7,8 @@ from itertools import zip_longest
 from typing import Any, TypeVar
 from uuid import UUID
 
-from google.protobuf.message import Message
-
 from hub.domain.errors import Refused, Violation, invalid
 from hub.domain.offender import OffenderFacts
-from hub.domain.ports import RequestKey
 from hub.service.registry import Draft, Edit, Registry, Written
 from hub.transport import convert
 from hub.transport.batches import batches
@@ -34,7 +30,7 @@ class RegistryServicer(RegistryServiceServicer):
         self._clock = clock
 
     async def CreateOffender(self, request: pb.CreateOffenderRequest, context: Any) -> pb.CreateOffenderResponse:
-        draft = Draft(request_key(request), convert.offender_facts(request.offender, self._clock()))
+        draft = Draft(convert.request_key(request), convert.offender_facts(request.offender, self._clock()))
         [result] = await self._registry.create(current_caller(), [draft])
         if isinstance(result, Refused):
             raise result
@@ -84,7 +80,7 @@ class RegistryServicer(RegistryServiceServicer):
             raise invalid(Violation("offender.etag", "REQUIRED", "must be the etag that was read"))
         offender_id = convert.offender_id(request.offender.name, "offender.name")
         reason = convert.reason(request.reason)
-        edit = Edit(offender_id, request_key(request), request.offender.etag, reason)
+        edit = Edit(offender_id, convert.request_key(request), request.offender.etag, reason)
         return _answer(pb.UpdateOffenderResponse, await self._registry.update(current_caller(), edit, change))
 
     async def RecordCourtEvent(self, request: pb.RecordCourtEventRequest, context: Any) -> pb.RecordCourtEventResponse:
@@ -149,7 +145,7 @@ class RegistryServicer(RegistryServiceServicer):
     def _read(self, row: pb.ImportOffendersRequest) -> Draft | Refused:
         try:
             validate(row)
-            return Draft(request_key(row), convert.offender_facts(row.offender, self._clock()))
+            return Draft(convert.request_key(row), convert.offender_facts(row.offender, self._clock()))
         except Refused as refused:
             return refused
 
@@ -165,14 +161,7 @@ def _edit(
     | pb.DeclineTransferRequest,
 ) -> Edit:
     reason = convert.reason(request.reason)
-    return Edit(convert.offender_id(request.name, "name"), request_key(request), request.etag, reason)
-
-
-def request_key(request: Any) -> RequestKey:
-    """What makes a retry of a mutation recognisable: its request_id, and a digest of all of it."""
-    message: Message = request
-    octets = message.DESCRIPTOR.full_name.encode() + b"\0" + message.SerializeToString(deterministic=True)
-    return RequestKey(UUID(request.request_id), hashlib.sha256(octets).digest())
+    return Edit(convert.offender_id(request.name, "name"), convert.request_key(request), request.etag, reason)
 
 
 def _row_result(row: int, result: Written | Refused) -> pb.ImportOffendersResponse:
