@@ -12,51 +12,12 @@ from uuid import UUID
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
 from hub.domain.errors import Reason, Refused
-from hub.domain.feed import BEGINNING, Event, FederationStatus, Place, Snapshot
+from hub.domain.feed import BEGINNING, Event, FederationStatus, Snapshot
 from hub.domain.node import Caller, Node
 from hub.domain.ports import AuditLog, Database
 from hub.domain.reconciliation import Found, RangeDigests
 from hub.domain.revision import Revision
-
-_PATIENCE_SECONDS = 5
-
-
-class Feed(Protocol):
-    """The feed in this process, see `hub.feed.tail`."""
-
-    @property
-    def epoch(self) -> UUID:
-        """The register's epoch."""
-        ...
-
-    @property
-    def place(self) -> Place:
-        """After the newest event."""
-        ...
-
-    @property
-    def revision(self) -> Revision:
-        """The newest revision."""
-        ...
-
-    @property
-    def as_of(self) -> datetime:
-        """Everything committed before this time has been applied."""
-        ...
-
-    async def resolve(self, revision: Revision) -> Place:
-        """The place of a revision."""
-        ...
-
-    async def reached(self, revision: Revision) -> None:
-        """Returns when the feed has a revision."""
-        ...
-
-    def follow(
-        self, after: Place, bookmark_seconds: float
-    ) -> AsyncIterator[tuple[Sequence[Event], Place, datetime | None]]:
-        """What comes after a place."""
-        ...
+from hub.service.feed import Feed, patience, reach
 
 
 class FeedStore(Protocol):
@@ -126,7 +87,7 @@ class Federation:
             place = BEGINNING
         else:
             revision = Revision.parse(after, epoch) if after else self._feed.revision
-            async with _patience():
+            async with patience():
                 place = await self._feed.resolve(revision)
         await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
         async for events, last, as_of in self._feed.follow(place, self._bookmark_seconds):
@@ -184,7 +145,7 @@ class Federation:
         Raises:
             Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
         """
-        async with _patience():
+        async with patience():
             place = await self._feed.resolve(Revision.parse(token, self._feed.epoch))
         await self._store.acknowledge(caller.node.id, place.seq, self._clock())
 
@@ -196,24 +157,3 @@ class Federation:
         """Lists nodes by id, after `after`. It tells nothing about a person, so it leaves no audit entry."""
         async with self._database.transaction() as tx:
             return await tx.list_nodes(after=after, limit=limit)
-
-
-async def reach(feed: Feed, at_least: str) -> None:
-    """Returns when this process has a revision, by its token; at once for an empty one.
-
-    Raises:
-        Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
-    """
-    if at_least:
-        async with _patience():
-            await feed.reached(Revision.parse(at_least, feed.epoch))
-
-
-@asynccontextmanager
-async def _patience() -> AsyncGenerator[None]:
-    """Gives the revision of a write just made the moment that it may take."""
-    try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            yield
-    except TimeoutError:
-        raise Refused(Reason.REVISION_NOT_REACHED, "the hub does not have this revision yet; retry") from None

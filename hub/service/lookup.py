@@ -4,16 +4,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
-from uuid import UUID
 
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
 from hub.domain.disclosure import AUTHORITY, Channel, DisclosureMode, DisclosurePolicy, Grant
-from hub.domain.errors import Reason, Refused
+from hub.domain.errors import Refused
 from hub.domain.lookup import Answer, CannotAnswerReason, Known, Outcome
 from hub.domain.node import Caller
 from hub.domain.ports import AuditLog
-from hub.domain.revision import Revision
+from hub.service.feed import Feed, reach
 from hub.service.limits import CheckLimits
 from hub.service.vigilance import Vigilance
 
@@ -30,33 +29,6 @@ class Index(Protocol):
 
     def find(self, cnic_index: bytes) -> Known | None:
         """What is known under a number."""
-        ...
-
-
-class Freshness(Protocol):
-    """How new the index is, see `hub.feed.tail`."""
-
-    @property
-    def epoch(self) -> UUID:
-        """The register's epoch."""
-        ...
-
-    @property
-    def as_of(self) -> datetime:
-        """Everything committed before this time is in the index."""
-        ...
-
-    @property
-    def revision(self) -> Revision:
-        """The revision of the index."""
-        ...
-
-    def age(self) -> float:
-        """Seconds since `as_of`."""
-        ...
-
-    async def reached(self, revision: Revision) -> None:
-        """Returns when the index has a revision."""
         ...
 
 
@@ -80,7 +52,7 @@ class Lookup:
     def __init__(
         self,
         index: Index,
-        freshness: Freshness,
+        feed: Feed,
         blind_index: Callable[[Cnic], bytes],
         audit: AuditLog,
         clock: Callable[[], datetime],
@@ -92,7 +64,7 @@ class Lookup:
         patience: float = 10,
     ) -> None:
         self._index = index
-        self._freshness = freshness
+        self._feed = feed
         self._blind_index = blind_index
         self._audit = audit
         self._clock = clock
@@ -142,14 +114,8 @@ class Lookup:
         Raises:
             Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """
-        if not at_least:
-            return
-        revision = Revision.parse(at_least, self._freshness.epoch)
-        try:
-            async with asyncio.timeout(self._patience if patience is None else min(patience, self._patience)):
-                await self._freshness.reached(revision)
-        except TimeoutError:
-            raise Refused(Reason.REVISION_NOT_REACHED, "the hub does not have this revision yet; retry") from None
+        seconds = self._patience if patience is None else min(patience, self._patience)
+        await reach(self._feed, at_least, seconds)
 
     async def _check(
         self, caller: Caller, channel: Channel, texts: Sequence[str], end_user: bytes = b""
@@ -196,14 +162,14 @@ class Lookup:
             return cannot_answer(CannotAnswerReason.POLICY_UNKNOWN)
         if grant.mode is DisclosureMode.OFF:
             return cannot_answer(CannotAnswerReason.DISCLOSURE_OFF)
-        if self._freshness.age() > self._freshness_bound:
+        if self._feed.age() > self._freshness_bound:
             return cannot_answer(CannotAnswerReason.STALE_DATA)
         known = self._index.find(subject)
         hit = known is not None and grant.is_hit(known.finalities)
         return Answer(
             Outcome.HIT if hit else Outcome.NO_RECORD,
-            as_of=self._freshness.as_of,
-            revision=self._freshness.revision.token,
+            as_of=self._feed.as_of,
+            revision=self._feed.revision.token,
             person=known.person if known and hit and grant.mode is DisclosureMode.HIT_WITH_NAME else None,
             masked_cnic=cnic.masked,
         )

@@ -19,7 +19,7 @@ from hub.domain.node import Caller, NodeState, Purpose, Role
 from hub.domain.offender import CourtEvent, Offender, OffenderFacts, Transfer, offender_name
 from hub.domain.ports import AuditLog, Database, RequestKey, Transaction, Write
 from hub.domain.revision import Revision
-from hub.service.federation import Feed, reach
+from hub.service.feed import Feed, reach
 from hub.service.group_commit import GroupCommit
 
 _BATCH = 100
