@@ -68,7 +68,8 @@ from nsor.registry.v1.registry_service_pb2 import (
     RowError,
     UpdateOffenderResponse,
 )
-from nsor_client.cli import TEMPLATE, failures, main
+from nsor_client.cli import failures, main
+from nsor_client.cli.offenders import TEMPLATE
 from nsor_client.protojson import from_json
 from nsor_client.rows import COLUMNS
 from tests.support.sdk_hub import CertificateAuthority, ScriptedHub, refuse

@@ -1,21 +1,33 @@
-"""`nsor check --file`: checks a roster, keeps what became of each row, and goes on where a run was cut."""
+"""`nsor check`: one number, or a roster: keeps what became of each row, and goes on where a run was cut."""
 
 import csv
 import os
+import sys
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import closing
 from io import StringIO
 from pathlib import Path
-from typing import TextIO
+from typing import Annotated, TextIO
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from nsor.common.v1.officer_pb2 import OfficerContext
 from nsor.lookup.v1.lookup_service_pb2 import CheckCnicResponse, Outcome
-from nsor_client import Client
+from nsor_client import Client, DeadlineExceeded, ResourceExhausted, Unavailable
 from nsor_client.cli import render
+from nsor_client.cli.session import (
+    CHECK_EXIT_CODES,
+    AtLeastOption,
+    FirOption,
+    OfficerOption,
+    PurposeName,
+    PurposeOption,
+    Session,
+    officer_context,
+)
 from nsor_client.protojson import to_json
 from nsor_client.roster import Roster, RosterFileError
 
@@ -93,7 +105,7 @@ class Results:
         return f"{self.counts.total()} rows: {', '.join(parts) or 'none'}"
 
 
-def check(
+def check_rows(
     client: Client,
     roster: Roster,
     results: Results,
@@ -133,3 +145,72 @@ def check(
         (outcome for outcome, name in _FINAL.items() if results.counts[name]),
         Outcome.OUTCOME_NO_RECORD,
     )
+
+
+app = typer.Typer()
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    cnic: Annotated[
+        str | None, typer.Argument(help="The number in any digits, dashes and spaces; - reads stdin.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Instead: a CSV file of many, with a header.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="With --file: CSV to write; what is in it is not asked again.")
+    ] = None,
+    column: Annotated[str, typer.Option(metavar="NAME", help="With --file: the column of the numbers.")] = "cnic",
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.vetting,
+    fir: FirOption = "",
+    at_least_revision: AtLeastOption = "",
+) -> None:
+    """Tell whether the holder of a CNIC is on the register.
+
+    Ends with 0 (no record), 10 (hit), 11 (not a CNIC) or 12 (cannot answer
+    now). "No record" does not mean that the person is clean. Other users of
+    a computer see commands, and histories keep them: with - the number comes
+    from standard input instead.
+
+    With --file each row gets a line in --out: row (from 1, without the
+    header), outcome, number (masked), person (as far as disclosed),
+    as_of_time and roster (a digest of the file). After a cut, or when the
+    hub could not answer, the same command goes on where it was. Ends with
+    12, 5 or 3 if it did not get to the end; or else with 10 if there is a
+    hit, 11 if a row holds no CNIC, 0 if neither.
+
+    Examples:
+
+      nsor check 35202-0000000-1
+      nsor check - --purpose investigation --fir 123/2026 < number.txt
+      nsor check --file roster.csv --out result.csv
+    """
+    session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
+    if file is not None and out is not None and cnic is None:
+        raise typer.Exit(CHECK_EXIT_CODES[_check_file(session, Roster(file, column), out, who, at_least_revision)])
+    if cnic is None or file is not None or out is not None:
+        raise typer.BadParameter("give one number, or --file with --out")
+    text = sys.stdin.read(2000) if cnic == "-" else cnic
+    with session.client() as client:
+        response = client.check_cnic(text, officer=who, at_least_revision=at_least_revision)
+    session.show(response, render.check)
+    raise typer.Exit(CHECK_EXIT_CODES.get(response.outcome, CHECK_EXIT_CODES[Outcome.OUTCOME_CANNOT_ANSWER]))
+
+
+def _check_file(
+    session: Session, roster: Roster, out: Path, officer: OfficerContext, revision: str
+) -> Outcome.ValueType:
+    """Checks what has no result yet, and gives the gravest outcome of the whole roster."""
+    with session.client() as client, closing(Results(out, roster)) as results:
+        printed = sys.stdout if session.json else None
+        try:
+            return check_rows(client, roster, results, officer, revision, session.err, printed)
+        except (Unavailable, DeadlineExceeded, ResourceExhausted, KeyboardInterrupt):
+            session.note("The check was cut. The same command goes on where it was.")
+            raise
+        finally:
+            print(results.summary(), file=sys.stderr if session.json else sys.stdout)

@@ -1,18 +1,23 @@
 """`nsor import`: sends a file row by row, shows how far it got, and keeps what became of each row."""
 
 import csv
+import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
+from pathlib import Path
 from threading import Lock
-from typing import TextIO
+from typing import Annotated, TextIO
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from nsor.common.v1.error_reason_pb2 import ErrorReason
 from nsor.registry.v1.registry_service_pb2 import ImportOffendersRequest, ImportOffendersResponse
-from nsor_client import Client
+from nsor_client import Client, DeadlineExceeded, Unavailable
+from nsor_client.cli import failures
+from nsor_client.cli.session import Session
 from nsor_client.protojson import to_json
 from nsor_client.rows import RowFile
 
@@ -96,3 +101,57 @@ def send(client: Client, rows: RowFile, report: Report, console: Console) -> Non
         with closing(client.import_offenders(readable())) as results:
             for result in results:
                 done(result)
+
+
+app = typer.Typer()
+
+
+@app.command("import")
+def import_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A .csv, .jsonl or .ndjson file.")],
+    result: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="CSV to write: row, result, offender, reason, fields. Not personal."),
+    ] = None,
+) -> None:
+    """Enter a file of convictions; a refused row stops nothing.
+
+    The same file can be sent again at any time, for example after the line
+    was cut: nobody is entered twice. Rows count from 1, without the header.
+
+    A CSV file is UTF-8, its dates are YYYY-MM-DD, and its header names:
+
+      cnic, full_name, full_name_ur (optional)
+      guardian_name, guardian_name_ur (optional)
+      guardian_relation (father, husband)
+      sex (M, F, X), date_of_birth, district
+      court, case_number, fir_number (NUMBER/YEAR), police_station
+      offence_code (PPC-376, ...), conviction_date
+      finality (appeal-window, under-appeal, final, set-aside)
+      finality_date (optional)
+      victim_class (child, woman, other)
+
+    A .jsonl or .ndjson file has a record as JSON in each line; see
+    nsor offender template.
+
+    Example:
+
+      nsor import convictions.csv --result result.csv
+    """
+    session = Session.of(context)
+    rows = RowFile(file)
+    with (
+        session.client() as client,
+        result.open("w", encoding="utf-8", newline="", buffering=1) if result else nullcontext() as sink,
+    ):
+        report = Report(sink, sys.stdout if session.json else None)
+        try:
+            send(client, rows, report, session.err)
+        except (Unavailable, DeadlineExceeded, KeyboardInterrupt):
+            session.note("The import was cut. Send the same file again: nobody is entered twice.")
+            raise
+        finally:
+            print(report.summary(), file=sys.stderr if session.json else sys.stdout)
+    if report.refused:
+        raise typer.Exit(failures.ROWS_REFUSED)

@@ -4,14 +4,19 @@ import json
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from nsor.lookup.v1.lookup_service_pb2 import Outcome
+from nsor_client import LineState
 from nsor_client.cli import render
-from nsor_client.mirror import MirrorAnswer, MirrorStatus, Step
+from nsor_client.cli.session import CHECK_EXIT_CODES, Session
+from nsor_client.mirror import MAX_AGE, Mirror, MirrorAnswer, MirrorStatus, Step, make_key, read_key
 from nsor_client.protojson import to_json
 
 
@@ -107,3 +112,129 @@ def _json(facts: dict[str, Any]) -> str:
 def _print(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+app = typer.Typer(no_args_is_help=True, help="A local, encrypted copy of the register, for when there is no line.")
+
+MirrorOption = Annotated[
+    Path, typer.Option("--mirror", envvar="NSOR_MIRROR", dir_okay=False, help="File of the mirror; made where missing.")
+]
+
+BuiltMirrorOption = Annotated[
+    Path, typer.Option("--mirror", envvar="NSOR_MIRROR", dir_okay=False, exists=True, help="File of the mirror.")
+]
+
+MirrorKeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        envvar="NSOR_MIRROR_KEY",
+        dir_okay=False,
+        help="File of its key; by default mirror.key in the folder of the node.",
+    ),
+]
+
+MaxAgeOption = Annotated[
+    float,
+    typer.Option(envvar="NSOR_MIRROR_MAX_AGE", min=0, metavar="SECONDS", help="An older mirror does not answer."),
+]
+
+
+@app.command()
+def build(context: typer.Context, mirror: MirrorOption, key: MirrorKeyOption = None) -> None:
+    """Copy the whole register into the mirror, as it is now.
+
+    Until the new copy is whole, the old one answers. If the line breaks,
+    nothing has changed: do the same again.
+
+    Where there is none yet, a key is made as well. Whoever has key and mirror
+    can read every record. The key is as secret as key.pem beside it: keep both
+    out of the backups that hold the mirror.
+
+    Example:
+
+      nsor mirror build --mirror mirror.db
+    """
+    session = Session.of(context)
+    with session.client() as client, _open(session, mirror, key) as copy, closing(copy.build(client)) as steps:
+        show(steps, session.err, as_json=session.json)
+
+
+@app.command()
+def follow(context: typer.Context, mirror: MirrorOption, key: MirrorKeyOption = None) -> None:
+    """Keep the mirror as new as the register, until Ctrl-C; builds it where there is none.
+
+    Where the line breaks it waits, says why, and goes on where it was. It may
+    be killed at any moment and started again. With --json every step is
+    printed, also those that only say up to when everything is known.
+
+    Example:
+
+      nsor mirror follow --mirror mirror.db
+    """
+    session = Session.of(context)
+
+    def tell(state: LineState) -> None:
+        session.note(render.line_state(state))
+
+    with (
+        session.client(renew=True) as client,
+        _open(session, mirror, key) as copy,
+        closing(copy.follow(client, on_state=tell)) as steps,
+        suppress(KeyboardInterrupt),
+    ):
+        show(steps, session.err, as_json=session.json)
+
+
+@app.command("check")
+def check_mirror(
+    context: typer.Context,
+    cnic: Annotated[str, typer.Argument(help="The number in any digits, dashes and spaces; - reads stdin.")],
+    mirror: BuiltMirrorOption,
+    key: MirrorKeyOption = None,
+    max_age: MaxAgeOption = MAX_AGE,
+) -> None:
+    """Tell whether the holder of a CNIC is on the register, by the mirror. Needs no line.
+
+    Ends as nsor check does: 0 (no record), 10 (hit), 11 (not a CNIC) or 12
+    (cannot answer: the mirror is older than --max-age). It always says how
+    old the answer is. The hub does not learn of it, and its audit log has no
+    entry: keep account of checks that must be accounted for.
+
+    Examples:
+
+      nsor mirror check 35202-0000000-1 --mirror mirror.db
+      nsor --json mirror check - --mirror mirror.db --max-age 600 < number.txt
+    """
+    session = Session.of(context)
+    text = sys.stdin.read(2000) if cnic == "-" else cnic
+    with _open(session, mirror, key, max_age) as copy:
+        answer = copy.check(text)
+    print(check(answer, max_age, as_json=session.json))
+    raise typer.Exit(CHECK_EXIT_CODES[answer.response.outcome])
+
+
+@app.command("status")
+def mirror_status(
+    context: typer.Context, mirror: BuiltMirrorOption, key: MirrorKeyOption = None, max_age: MaxAgeOption = MAX_AGE
+) -> None:
+    """Show what the mirror holds, and how old it is. Needs no line.
+
+    Ends with 0 when it answers checks, 12 when it is too old to.
+    """
+    session = Session.of(context)
+    with _open(session, mirror, key, max_age) as copy:
+        found = copy.status()
+    print(status(found, max_age, as_json=session.json))
+    if found is None or not found.answers:
+        raise typer.Exit(CHECK_EXIT_CODES[Outcome.OUTCOME_CANNOT_ANSWER])
+
+
+def _open(session: Session, path: Path, key_file: Path | None, max_age: float = MAX_AGE) -> Mirror:
+    """The mirror in a file; makes a key where there are neither."""
+    if key_file is None:
+        if session.node is None:
+            raise typer.BadParameter("no key is given: use --key FILE, or --node DIR for the one in that folder")
+        key_file = session.node / "mirror.key"
+    makes_key = not path.exists() and not key_file.exists()
+    return Mirror(path, make_key(key_file) if makes_key else read_key(key_file), max_age=max_age)

@@ -3,10 +3,30 @@
 import json
 import sys
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
 
-from nsor_client.cli import render
+import typer
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from nsor.monitoring.v1.monitoring_service_pb2 import RecordNoticeRequest
+from nsor.monitoring.v1.notice_pb2 import Notice
+from nsor.registry.v1.offender_pb2 import Offender
+from nsor.registry.v1.registry_service_pb2 import CreateOffenderRequest, UpdateOffenderRequest
+from nsor_client.cli import failures, render
+from nsor_client.cli.session import (
+    FirOption,
+    InputError,
+    JsonFile,
+    OfficerOption,
+    PurposeName,
+    RequestIdOption,
+    Session,
+    officer_context,
+    parse,
+)
 from nsor_client.errors import NsorError
-from nsor_client.outbox import Entry, Written
+from nsor_client.outbox import Entry, EntryState, Outbox, Write, Written
 
 ENTRY_FIELDS = ("id", "state", "kind", "request_id", "add_time", "refusal")
 
@@ -29,3 +49,107 @@ def result(entry: Entry, answer: Written | NsorError) -> str:
     if isinstance(answer, NsorError):
         return render.clean(f"{entry.id}  refused  {entry.kind}: {answer}")
     return f"{entry.id}  written  {entry.kind} (revision {answer.revision})"
+
+
+app = typer.Typer(no_args_is_help=True, help="Writes that wait for the line to the hub.")
+
+OutboxOption = Annotated[
+    Path, typer.Option("--outbox", envvar="NSOR_OUTBOX", dir_okay=False, help="File of the outbox; made where missing.")
+]
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    file: JsonFile,
+    outbox: OutboxOption,
+    update: Annotated[
+        str, typer.Option(metavar="PATHS", help="Change these fields (district,...) of the record, as it was read.")
+    ] = "",
+    notice_of: Annotated[
+        str, typer.Option(metavar="OFFENDER", help="The file is a notice of this offender, offenders/...")
+    ] = "",
+    officer: OfficerOption = None,
+    purpose: Annotated[PurposeName | None, typer.Option("--purpose", help="Why. The audit log keeps it.")] = None,
+    fir: FirOption = "",
+    request_id: RequestIdOption = None,
+) -> None:
+    """Queue a record to enter, a change with --update, or a notice with --notice-of.
+
+    It needs no line. What was queued is on the disk when the command ends,
+    in the clear: keep the file on an encrypted disk.
+
+    Examples:
+
+      nsor outbox add new.json
+      nsor outbox add changed.json --update district,person.full_name
+      nsor outbox add notice.json --notice-of offenders/...
+    """
+    session = Session.of(context)
+    if update and notice_of:
+        raise typer.BadParameter("--update and --notice-of exclude each other")
+    default = PurposeName.supervision if notice_of else PurposeName.record_maintenance
+    who = officer_context(officer, purpose or default, fir)
+    write: Write
+    if notice_of:
+        write = RecordNoticeRequest(
+            parent=notice_of, notice=parse(file, Notice), request_id=request_id or "", officer=who
+        )
+    elif update:
+        write = UpdateOffenderRequest(
+            offender=parse(file, Offender),
+            update_mask=FieldMask(paths=[path.strip() for path in update.split(",")]),
+            request_id=request_id or "",
+            officer=who,
+        )
+    else:
+        write = CreateOffenderRequest(offender=parse(file, Offender), request_id=request_id or "", officer=who)
+    with Outbox(outbox) as queue:
+        listing([queue.add(write)], as_json=session.json)
+
+
+@app.command()
+def send(context: typer.Context, outbox: OutboxOption) -> None:
+    """Send what waits, in order; may be cut and run again at any time.
+
+    Ends with 0 when everything was written, 6 when the hub refused some
+    (they stay, see nsor outbox list), 5 when the line broke: then the rest
+    waits for the next run.
+    """
+    session = Session.of(context)
+
+    def show(entry: Entry, answer: Written | NsorError) -> None:
+        session.note(result(entry, answer))
+
+    with session.client() as client, Outbox(outbox) as queue:
+        sent = queue.send(client, show)
+        waiting = sum(entry.state is EntryState.queued for entry in queue.entries())
+    session.note(f"{sent.written} written, {sent.refused} refused, {waiting} waiting")
+    if sent.stopped_by is not None:
+        session.note(render.clean(f"stopped: {sent.stopped_by.message}"))
+        raise typer.Exit(failures.exit_code(sent.stopped_by))
+    if sent.refused:
+        raise typer.Exit(failures.ROWS_REFUSED)
+
+
+@app.command("list")
+def list_outbox(context: typer.Context, outbox: OutboxOption) -> None:
+    """Show what waits and what was refused, with the reason; nothing personal."""
+    with Outbox(outbox) as queue:
+        listing(queue.entries(), as_json=Session.of(context).json)
+
+
+@app.command()
+def drop(
+    context: typer.Context,
+    outbox: OutboxOption,
+    entry_id: Annotated[list[int], typer.Argument(metavar="ID...", help="As nsor outbox list shows them.")],
+) -> None:
+    """Take entries out without sending them.
+
+    One that waits may have reached the hub already, if a run was cut.
+    """
+    with Outbox(outbox) as queue:
+        missing = [str(number) for number in entry_id if not queue.drop(number)]
+    if missing:
+        raise InputError(f"not in the outbox: {', '.join(missing)}")

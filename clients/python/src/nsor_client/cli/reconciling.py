@@ -2,10 +2,16 @@
 
 import csv
 import json
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TextIO
+from typing import Annotated, TextIO
 
+import typer
+
+from nsor_client.cli import failures
+from nsor_client.cli.session import InputError, Session
 from nsor_client.reconciling import Reconciliation
 
 _SHOWN = 10
@@ -53,3 +59,48 @@ def summary(found: Reconciliation, differ: list[tuple[str, str]], *, as_json: bo
     if len(differ) > _SHOWN:
         lines.append(f"... and {len(differ) - _SHOWN} more; all are in the file of --report")
     return "\n".join(lines)
+
+
+app = typer.Typer()
+
+
+@app.command()
+def reconcile(
+    context: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE|-", help="Numbers on your register: a .csv with a column cnic, or one a line."),
+    ],
+    everything: Annotated[
+        bool, typer.Option("--all", help="Compare with all records of the hub, not only with those of this node.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="CSV to write: only_at, record. Not personal.")
+    ] = None,
+) -> None:
+    """Compare your own register with the hub's: what one has and the other has not.
+
+    Both lists must be empty. Ends with 0 if they are, and with 7 if not. Only
+    numbers of records that are in force belong in the file. Keyed hashes
+    travel, no numbers, and few of them where little differs. Run it each
+    night; the hub keeps the counts, and `nsor status` shows them.
+
+    Example:
+
+      nsor reconcile our-register.csv --report differences.csv
+    """
+    session = Session.of(context)
+    try:
+        with nullcontext(sys.stdin) if str(file) == "-" else file.open(encoding="utf-8-sig", newline="") as source:
+            rows = read(file, source)
+        with session.client() as client:
+            found = client.reconcile(rows, everything=everything)
+    except (UnicodeDecodeError, ValueError) as error:
+        raise InputError(f"{file}: {'not UTF-8' if isinstance(error, UnicodeDecodeError) else error}") from None
+    differ = differences(found, rows)
+    if report:
+        with report.open("w", encoding="utf-8", newline="") as sink:
+            csv.writer(sink).writerows([("only_at", "record"), *differ])
+    print(summary(found, differ, as_json=session.json))
+    if differ:
+        raise typer.Exit(failures.DIFFERENT)

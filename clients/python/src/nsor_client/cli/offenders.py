@@ -1,0 +1,210 @@
+"""`nsor offender`: records of convicts."""
+
+import sys
+from enum import StrEnum
+from itertools import islice
+from typing import Annotated
+
+import typer
+
+from nsor.registry.v1.offender_pb2 import CourtEvent, Offender
+from nsor_client.cli import render
+from nsor_client.cli.session import (
+    AtLeastOption,
+    EtagOption,
+    FirOption,
+    JsonFile,
+    OffenderName,
+    OfficerOption,
+    PurposeName,
+    PurposeOption,
+    RequestIdOption,
+    Session,
+    as_read,
+    officer_context,
+    parse,
+)
+
+app = typer.Typer(no_args_is_help=True, help="Read and enter records of convicts.")
+
+TEMPLATE = """\
+{
+  "person": {
+    "cnic": "",
+    "full_name": "",
+    "full_name_ur": "",
+    "guardian_name": "",
+    "guardian_name_ur": "",
+    "guardian_relation": "GUARDIAN_RELATION_FATHER",
+    "sex": "SEX_MALE",
+    "date_of_birth": "YYYY-MM-DD"
+  },
+  "district": "",
+  "convictions": [
+    {
+      "court": "",
+      "case_number": "",
+      "fir_number": "NUMBER/YEAR",
+      "police_station": "",
+      "offence_code": "PPC-376",
+      "conviction_date": "YYYY-MM-DD",
+      "finality": "FINALITY_APPEAL_WINDOW",
+      "finality_date": "YYYY-MM-DD",
+      "victim_class": "VICTIM_CLASS_CHILD"
+    }
+  ]
+}"""
+
+
+class CourtEventName(StrEnum):
+    """What happened to a conviction at a court."""
+
+    appeal_filed = "appeal-filed"
+    appeal_dismissed = "appeal-dismissed"
+    appeal_period_ended = "appeal-period-ended"
+    set_aside = "set-aside"
+
+
+@app.command()
+def template() -> None:
+    """Print a record to fill in, for `nsor offender create`.
+
+    Example:
+
+      nsor offender template > new.json
+    """
+    sys.stdout.write(TEMPLATE + "\n")
+
+
+@app.command()
+def create(
+    context: typer.Context,
+    file: JsonFile,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+    request_id: RequestIdOption = None,
+) -> None:
+    """Enter one convicted person; `nsor import` enters many.
+
+    Examples:
+
+      nsor offender create new.json
+      nsor --json offender create - < new.json
+    """
+    session = Session.of(context)
+    record = parse(file, Offender)
+    who = officer_context(officer, purpose, fir)
+    with session.client() as client:
+        response = client.create_offender(record, request_id=request_id, officer=who)
+    session.show(response, lambda r: f"written: {r.offender.name} (revision {r.revision})")
+
+
+@app.command()
+def get(
+    context: typer.Context,
+    name: OffenderName,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+    version: Annotated[
+        int, typer.Option(help="As it was at this version, see nsor offender history; 0: as it is.")
+    ] = 0,
+    at_least_revision: AtLeastOption = "",
+) -> None:
+    """Show one record. Another province's record needs a purpose that allows it.
+
+    Example:
+
+      nsor offender get offenders/... --purpose investigation --fir 123/2026
+    """
+    session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
+    with session.client() as client:
+        record = client.get_offender(name, who, version=version, at_least_revision=at_least_revision)
+    session.show(record, render.offender)
+
+
+@app.command()
+def history(
+    context: typer.Context,
+    name: OffenderName,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+) -> None:
+    """Show who changed a record, when, why, and which fields; newest first."""
+    session = Session.of(context)
+    with session.client() as client:
+        for revision in client.list_offender_revisions(name, officer_context(officer, purpose, fir)):
+            session.show(revision, render.revision)
+
+
+@app.command("list")
+def list_offenders(
+    context: typer.Context,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+    limit: Annotated[int, typer.Option(min=1, help="Records at most, newest first.")] = 50,
+) -> None:
+    """List the records of this node, newest first.
+
+    Example:
+
+      nsor --json offender list --limit 1000000 > records.jsonl
+    """
+    session = Session.of(context)
+    with session.client() as client:
+        records = client.list_offenders(officer_context(officer, purpose, fir))
+        for found in islice(records, limit):
+            session.show(found, render.offender_line)
+        if next(records, None) is not None:
+            session.note(f"There are more than these {limit}; see --limit.")
+
+
+@app.command("court-event")
+def record_court_event(
+    context: typer.Context,
+    name: OffenderName,
+    number: Annotated[int, typer.Argument(metavar="CONVICTION", help="Its number in the record, from 1.")],
+    event: Annotated[CourtEventName, typer.Argument()],
+    date: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="Day of the court's order.")],
+    order: Annotated[str, typer.Option(help="Which order: court, number and date. Nothing about a victim.")],
+    etag: EtagOption,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+    request_id: RequestIdOption = None,
+) -> None:
+    """Record what a court decided about a conviction. For courts, and for NPB.
+
+    Once the last conviction is set aside the record is sealed for ever: who
+    it was about is erased.
+
+    Example:
+
+      nsor offender court-event offenders/... 1 set-aside --etag 2 \\
+        --date 2026-06-01 --order "Crl. Appeal 120/2026, Lahore High Court"
+    """
+    session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
+    with session.client() as client:
+        response = client.record_court_event(
+            as_read(name, etag),
+            number,
+            CourtEvent.Value(f"COURT_EVENT_{event.name.upper()}"),
+            date,
+            order,
+            request_id=request_id,
+            officer=who,
+        )
+    session.show(response, lambda r: f"{render.word(r.offender, 'status')}: {r.offender.name} (revision {r.revision})")
+
+
+@app.command()
+def propagation(context: typer.Context, name: OffenderName) -> None:
+    """Show which nodes have applied the newest version of a record, and which have not."""
+    session = Session.of(context)
+    with session.client() as client:
+        session.show(client.get_propagation(name), render.propagation)
