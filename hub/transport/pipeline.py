@@ -23,7 +23,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from hub.domain.audit import AuditEntry
 from hub.domain.errors import Reason, Refused, Violation, invalid
-from hub.domain.node import Caller
+from hub.domain.node import Caller, Role
 from hub.domain.ports import AuditLog
 from hub.transport import convert
 from hub.transport.contract import MethodPolicy
@@ -140,12 +140,12 @@ class Pipeline(grpc.aio.ServerInterceptor):
             while True:
                 pending = asyncio.create_task(_next(responses))
                 while not (await asyncio.wait({pending}, timeout=_RECHECK_SECONDS))[0]:
-                    self._identifier.identify(context.auth_context())
+                    self._check_again(context)
                 try:
                     response = pending.result()
                 except StopAsyncIteration:
                     return
-                redact(response, self._identifier.identify(context.auth_context()).role)
+                redact(response, self._check_again(context))
                 yield response
         finally:
             if pending:
@@ -156,10 +156,20 @@ class Pipeline(grpc.aio.ServerInterceptor):
     async def _rightful(self, messages: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         """The messages that a caller sends on a stream, while it has a right to it."""
         async for message in messages:
-            self._identifier.identify(context.auth_context())
+            self._check_again(context)
             if isinstance(message, Refused):
                 raise message
             yield message
+
+    def _check_again(self, context: Any) -> Role:
+        """The role of whoever opened a stream; raises if it has no right to it any more.
+
+        A stream ends with the role that it was opened with: whether the new one may have it is decided at the next try.
+        """
+        role = self._identifier.identify(context.auth_context()).role
+        if role is not current_caller().node.role:
+            raise Refused(Reason.HUB_UNAVAILABLE, "the role of this node has changed; open the stream anew")
+        return role
 
     def _admit(self, policy: MethodPolicy, context: Any, request: Any) -> "_Admission":
         """The block is the use case; it runs only for a caller who may, with a request that follows the rules.

@@ -242,6 +242,21 @@ class TestOpenLines:
         assert caught.value.reason_name == "ERROR_REASON_NODE_NOT_ACTIVE"
         assert hub.sql("SELECT count(*) FROM offender WHERE owner = %s", node_id) == [(1,)]
 
+    def test_an_open_import_ends_with_the_role_that_opened_it(self, hub: RunningHub) -> None:
+        node_id, known = certificates.new_node(hub)
+        rows: SimpleQueue[ImportOffendersRequest | None] = SimpleQueue()
+        with caller(hub, known) as client:
+            results = client.import_offenders(iter(rows.get, None))
+            rows.put(row(1))
+            assert next(results).offender
+            hub.sql("UPDATE node SET role = 'VETTING_AGENCY' WHERE id = %s", node_id)
+            with pytest.raises(Unavailable):
+                next(results)
+            rows.put(None)
+            with pytest.raises(PermissionDenied) as caught:
+                list(client.import_offenders([row(2)]))
+        assert caught.value.reason_name == "ERROR_REASON_ROLE_NOT_ALLOWED"
+
     def test_a_certificate_that_ends_takes_the_line_and_its_streams_with_it(self, hub: RunningHub) -> None:
         _, known = certificates.new_node(hub, ends_in=timedelta(seconds=5))
         with caller(hub, known) as client:

@@ -9,10 +9,11 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from hub.domain.node import Role
 from hub.transport.redaction import redact
 from nsor.common.v1 import access_pb2
+from nsor.common.v1.error_reason_pb2 import ErrorReason
 from nsor.federation.v1.federation_service_pb2 import Change, Event, WatchChangesResponse
 from nsor.monitoring.v1.notice_pb2 import TRAVEL_SCOPE_ABROAD, Notice, Travel
 from nsor.registry.v1.offender_pb2 import VictimClass
-from nsor_client import Client
+from nsor_client import Client, PermissionDenied
 from tests.support import certificates
 from tests.support.contract import METHODS, access
 from tests.support.hub import RunningHub
@@ -63,7 +64,7 @@ def test_who_writes_a_field_may_read_it(method: str) -> None:
 
 
 def test_a_stream_shows_what_the_role_may_read_by_then(hub: RunningHub) -> None:
-    """A node's role can change while its stream is open."""
+    """A node's role can change while it watches: its stream ends, and the watch goes on as the new role."""
     id, credentials = certificates.new_node(hub)
     with hub.client("punjab-police") as punjab, Client(hub.target, credentials) as client:
         beginning = punjab.create_offender(fresh_offender()).revision
@@ -80,3 +81,7 @@ def test_a_stream_shows_what_the_role_may_read_by_then(hub: RunningHub) -> None:
             assert next_class_seen()
             hub.sql("UPDATE node SET role = 'NADRA' WHERE id = %s", id)
             eventually(lambda: not next_class_seen())
+            hub.sql("UPDATE node SET role = 'VETTING_AGENCY' WHERE id = %s", id)
+            with pytest.raises(PermissionDenied) as refused:
+                eventually(lambda: next_class_seen() and False)
+            assert refused.value.reason == ErrorReason.ERROR_REASON_ROLE_NOT_ALLOWED
