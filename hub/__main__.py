@@ -108,7 +108,8 @@ def serve(config: ConfigFile = None) -> None:
 @app.command()
 def migrate(config: ConfigFile = None) -> None:
     """Brings the database's schema to the newest version. Safe to run twice, and from several machines."""
-    database.migrate(_settings(config).dsn.get_secret_value())
+    settings = _settings(config)
+    database.migrate((settings.owner_dsn or settings.dsn).get_secret_value())
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -180,6 +181,9 @@ class _Worker:
             # What was loaded when the database went away may not be in the one that comes back.
             self._index.clear()
             try:
+                if await self._database.is_exempt():
+                    log.error("the database user is a superuser or owns the tables: it must only be in nsor_app")
+                    raise SystemExit(os.EX_CONFIG)
                 await self._tail.start(self._index.load)
                 break
             except Refused as refused:

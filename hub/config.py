@@ -14,7 +14,12 @@ class HubSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="NSOR_", extra="forbid")
 
-    dsn: SecretStr = Field(description="PostgreSQL, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE.")
+    dsn: SecretStr = Field(
+        description="PostgreSQL, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE; a user in the role nsor_app."
+    )
+    owner_dsn: SecretStr | None = Field(
+        default=None, description="The same for the owner of the tables; only `nsor-hub migrate` needs it."
+    )
     listen: str = Field(default="127.0.0.1:7443", description="HOST:PORT; port 0 takes any that is free.")
     enrol_listen: str = Field(
         default="",
@@ -86,11 +91,11 @@ class HubSettings(BaseSettings):
     )
     reflection: bool = Field(default=False, description="Whether gRPC reflection is on.")
 
-    @field_validator("dsn")
+    @field_validator("dsn", "owner_dsn")
     @classmethod
-    def _is_postgresql(cls, dsn: SecretStr) -> SecretStr:
+    def _is_postgresql(cls, dsn: SecretStr | None) -> SecretStr | None:
         # The value is a secret, so it is not quoted.
-        if not dsn.get_secret_value().startswith(("postgresql://", "postgres://")):
+        if dsn and not dsn.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("must begin with postgresql://")
         return dsn
 

@@ -13,7 +13,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 from cryptography import x509
+from psycopg import sql
 from pydantic import SecretStr
 
 from hub.config import HubSettings
@@ -25,6 +27,7 @@ from hub.store.database import PostgresDatabase, migrate
 from hub.store.vault import Keyring, Vault
 
 TRUST_DOMAIN = "nsor.internal"
+HUB_USER = "nsor_hub"
 _RENEW_BEFORE = timedelta(days=7)
 
 # The nodes of the demonstration: id, name for people, role, jurisdiction.
@@ -60,8 +63,8 @@ class DevEnvironment:
     def start(self, listen: str, enrol_listen: str, workers: int) -> HubSettings:
         """Starts the database, brings everything up to date, and gives the settings to run the hub with."""
         self.postgres.start()
-        dsn = self.postgres.dsn()
-        migrate(dsn)
+        migrate(self.postgres.dsn())
+        dsn = hub_user(self.postgres)
         keyring_file = self._folder / "keyring.json"
         if not keyring_file.exists():
             write_private(keyring_file, Keyring.generate().dump().encode())
@@ -111,6 +114,16 @@ class DevEnvironment:
             await nodes.enrol(database, node, issued.serial, issued.not_after)
             write_credentials(folder, issued, ca.cert_pem)
         await database.close()
+
+
+def hub_user(postgres: EmbeddedPostgres) -> str:
+    """The DSN of a user that may do what a hub must and no more; made where it is missing. Migrate before."""
+    with psycopg.connect(postgres.dsn()) as connection:
+        password = sql.Literal(connection.info.password)
+        if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [HUB_USER]).fetchone():
+            create = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE nsor_app")
+            connection.execute(create.format(sql.Identifier(HUB_USER), password))
+    return postgres.dsn(user=HUB_USER)
 
 
 def _good_until(cert_file: Path) -> datetime:

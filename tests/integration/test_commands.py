@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from hub.__main__ import app
 from hub.config import HubSettings
+from hub.dev.environment import HUB_USER, hub_user
 from hub.dev.postgres import EmbeddedPostgres
 from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_HIT
 from nsor_client import Client, ResourceExhausted, enrol
@@ -65,8 +66,9 @@ def done(*arguments: str | Path, **environment: str) -> str:
 class Operator:
     """An operator's folder: settings in a file, secrets in the environment."""
 
-    def __init__(self, folder: Path, dsn: str) -> None:
+    def __init__(self, folder: Path, postgres: EmbeddedPostgres) -> None:
         self.folder = folder
+        self.postgres = postgres
         self.config = folder / "hub.toml"
         self.config.write_text(
             f"""
@@ -83,7 +85,11 @@ class Operator:
             end_user_checks_burst = 1
             """
         )
-        self.environment = {"NSOR_DSN": dsn, "NSOR_CA_PASSWORD": PASSWORD}
+        self.environment = {
+            "NSOR_DSN": postgres.dsn(user=HUB_USER),
+            "NSOR_OWNER_DSN": postgres.dsn(),
+            "NSOR_CA_PASSWORD": PASSWORD,
+        }
 
     def sets_up(self) -> None:
         """Everything that is to be done once, before the hub is started."""
@@ -92,6 +98,7 @@ class Operator:
         issue = ["pki", "issue-hub", "--ca", self.folder / "ca", "--out", self.folder / "hub"]
         done(*issue, "--ip", "127.0.0.1", "--trust-domain", "example.internal", **self.environment)
         done("migrate", "--config", self.config, **self.environment)
+        hub_user(self.postgres)
 
     def creates(self, node: str, role: str) -> str:
         """Creates a node, and gives its token."""
@@ -144,7 +151,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 @pytest.fixture(scope="module")
 def operator(tmp_path_factory: pytest.TempPathFactory, postgres: EmbeddedPostgres) -> Operator:
     """An operator who has set everything up."""
-    operator = Operator(tmp_path_factory.mktemp("operator"), postgres.dsn())
+    operator = Operator(tmp_path_factory.mktemp("operator"), postgres)
     operator.sets_up()
     return operator
 
@@ -176,6 +183,13 @@ def test_the_port_of_a_running_hub_is_refused_to_another(operator: Operator, ser
     finished = nsor_hub("serve", "--config", operator.config, **operator.environment, NSOR_LISTEN=served.target)
     assert finished.returncode == 1
     assert re.fullmatch(r"nsor-hub: .*Address already in use\n", finished.stderr)
+
+
+def test_a_hub_whose_user_is_above_the_rules_of_the_database_does_not_start(operator: Operator) -> None:
+    superuser = operator.environment | {"NSOR_DSN": operator.postgres.dsn()}
+    finished = nsor_hub("serve", "--config", operator.config, **superuser)
+    assert finished.returncode == 78
+    assert "the database user is a superuser" in finished.stderr
 
 
 def test_secrets_are_readable_by_their_owner_only(operator: Operator) -> None:

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
-from hub.dev.environment import TRUST_DOMAIN
+from hub.dev.environment import HUB_USER, TRUST_DOMAIN
 from hub.pki import CertificateAuthority, write_credentials, write_private
 from tests.support.hub import RunningHub
 from tests.support.waiting import eventually
@@ -64,8 +64,10 @@ def serving(neighbour: RunningHub, folder: Path, client_ca: bytes, **settings: s
     issued = ca.issue_server(TRUST_DOMAIN, ["localhost"], ["127.0.0.1"], now=datetime.now(UTC))
     write_credentials(folder / "hub", issued, ca.cert_pem)
     write_private(folder / "clients.pem", client_ca + ca.cert_pem)
+    owner = make_url(neighbour.dsn).set(database=name)
     environment = {
-        "NSOR_DSN": make_url(neighbour.dsn).set(database=name).render_as_string(hide_password=False),
+        "NSOR_DSN": owner.set(username=HUB_USER).render_as_string(hide_password=False),
+        "NSOR_OWNER_DSN": owner.render_as_string(hide_password=False),
         "NSOR_LISTEN": "127.0.0.1:0",
         "NSOR_ENROL_LISTEN": "127.0.0.1:0",
         "NSOR_WORKERS": "1",
