@@ -15,7 +15,9 @@ from uuid import uuid4
 import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
+from typer.testing import CliRunner
 
+from hub.__main__ import app
 from hub.dev.environment import HUB_USER, TRUST_DOMAIN
 from hub.pki import CertificateAuthority, write_credentials, write_private
 from tests.support.hub import RunningHub
@@ -94,12 +96,6 @@ def serving(neighbour: RunningHub, folder: Path, client_ca: bytes, **settings: s
 
 
 def _run(environment: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "hub", *arguments],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(app, arguments, env=environment)
+    assert done.exit_code == 0, done.stderr
     return done.stdout.strip()
