@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from sqlalchemy import make_url
 
-from hub.dev.postgres import EmbeddedPostgres
+from hub.dev.postgres import EmbeddedPostgres, postgres_binaries
 from tests.support.hub import RunningHub
 from tests.support.waiting import eventually
 
@@ -52,7 +53,7 @@ def test_the_readme_leads_to_a_hub_that_answers(hub: RunningHub) -> None:
 
 
 def test_an_operator_sets_up_a_hub_by_the_guide(tmp_path: Path) -> None:
-    setup, serve, *then = blocks("docs/operations.md", "sh")
+    roles, setup, serve, *then = blocks("docs/operations.md", "sh")
     assert "--role npb" in then[0]
     with EmbeddedPostgres(tmp_path / "postgres") as postgres:
         ports = shell(
@@ -65,7 +66,12 @@ def test_an_operator_sets_up_a_hub_by_the_guide(tmp_path: Path) -> None:
             script = script.replace("7443", ports[0]).replace("7444", ports[1])
             return shell(script, tmp_path, NSOR_CA_PASSWORD="change-me", **environment)
 
-        run(setup, DSN=postgres.dsn())
+        def dsn(user: str) -> str:
+            server = make_url(postgres.dsn("register", user))
+            return server.set(password="change-me").render_as_string(hide_password=False)
+
+        run(roles, ADMIN_DSN=postgres.dsn(), PATH=f"{postgres_binaries()}:{BIN}:{os.environ['PATH']}")
+        run(setup, DSN=dsn("nsor_hub"), OWNER_DSN=dsn("nsor_owner"))
         environment = os.environ | {"NSOR_CA_PASSWORD": "change-me"}
         with (tmp_path / "hub.log").open("wb") as log:
             process = subprocess.Popen(
