@@ -25,7 +25,6 @@ from hub.domain.ports import RequestKey
 from hub.pki import CertificateAuthority, write_credentials, write_private
 from hub.service.membership import OPERATOR, Membership
 from hub.signing import signer_of
-from hub.store import database
 from hub.store.database import PostgresDatabase
 from hub.store.vault import Keyring, Vault
 from hub.supervisor import Supervisor
@@ -108,8 +107,10 @@ def serve(config: ConfigFile = None) -> None:
 @app.command()
 def migrate(config: ConfigFile = None) -> None:
     """Brings the database's schema to the newest version. Safe to run twice, and from several machines."""
+    from hub.store.migrating import migrate  # half a second, which no other command shall wait
+
     settings = _settings(config)
-    database.migrate((settings.owner_dsn or settings.dsn).get_secret_value())
+    migrate((settings.owner_dsn or settings.dsn).get_secret_value())
 
 
 @app.command()

@@ -23,7 +23,7 @@ from hub.dev.postgres import EmbeddedPostgres
 from hub.domain.node import Node, NodeState, Role
 from hub.pki import CertificateAuthority, write_credentials, write_private
 from hub.service import nodes
-from hub.store.database import PostgresDatabase, migrate
+from hub.store.database import PostgresDatabase
 from hub.store.vault import Keyring, Vault
 
 TRUST_DOMAIN = "nsor.internal"
@@ -63,6 +63,8 @@ class DevEnvironment:
     def start(self, listen: str, enrol_listen: str, workers: int) -> HubSettings:
         """Starts the database, brings everything up to date, and gives the settings to run the hub with."""
         self.postgres.start()
+        from hub.store.migrating import migrate  # half a second, which no other command shall wait
+
         migrate(self.postgres.dsn())
         dsn = hub_user(self.postgres)
         keyring_file = self._folder / "keyring.json"
