@@ -76,7 +76,7 @@ class DevEnvironment:
         write_credentials(
             hub_dir, ca.issue_server(TRUST_DOMAIN, ["localhost"], ["127.0.0.1", "::1"], now=now), ca.cert_pem
         )
-        asyncio.run(self._enrol_nodes(dsn, Vault(Keyring.load(keyring_file.read_text())), ca, now))
+        asyncio.run(self._enrol_nodes(dsn, Vault(lambda: Keyring.load(keyring_file.read_text())), ca, now))
         return HubSettings(
             dsn=SecretStr(dsn),
             listen=listen,
@@ -122,7 +122,7 @@ def hub_user(postgres: EmbeddedPostgres) -> str:
     """The DSN of a user that may do what a hub must and no more; made where it is missing. Migrate before."""
     with psycopg.connect(postgres.dsn()) as connection:
         password = sql.Literal(connection.info.password)
-        if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [HUB_USER]).fetchone():
+        if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [HUB_USER]).fetchone():
             create = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE nsor_app")
             connection.execute(create.format(sql.Identifier(HUB_USER), password))
     return postgres.dsn(user=HUB_USER)

@@ -79,7 +79,7 @@ def serving(neighbour: RunningHub, folder: Path, client_ca: bytes, **settings: s
         "NSOR_KEYRING": str(folder / "keyring.json"),
     }
     environment |= {f"NSOR_{name.upper()}": value for name, value in settings.items()}
-    _run(environment, "keyring", str(folder / "keyring.json"))
+    _run(environment, "keyring", "create", str(folder / "keyring.json"))
     _run(environment, "migrate")
     with (folder / "hub.log").open("wb") as log:
         process = subprocess.Popen(
