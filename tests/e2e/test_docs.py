@@ -12,6 +12,8 @@ from cryptography import x509
 from sqlalchemy import make_url
 
 from hub.dev.postgres import EmbeddedPostgres, postgres_binaries
+from nsor.common.v1.access_pb2 import ROLE_POLICE
+from nsor.federation.v1.node_pb2 import Node
 from tests.support.hub import RunningHub
 from tests.support.waiting import eventually
 
@@ -89,6 +91,21 @@ def test_an_operator_sets_up_a_hub_by_the_guide(tmp_path: Path) -> None:
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0
+
+
+def test_a_province_works_by_the_guide(hub: RunningHub, tmp_path: Path) -> None:
+    with hub.client("npb") as npb:
+        node = Node(display_name="KP Police", role=ROLE_POLICE, jurisdiction="Khyber Pakhtunkhwa")
+        (tmp_path / "token").write_text(npb.create_node("kp-police", node).enrolment_token)
+    (tmp_path / "ca.pem").write_bytes((hub.folder / "ca" / "cert.pem").read_bytes())
+    # One shell, since later blocks use what earlier ones export.
+    script = "\n".join(blocks("docs/agencies.md", "sh"))
+    script = script.replace("127.0.0.1:7443", hub.target).replace("127.0.0.1:7444", hub.enrol_target)
+    printed = shell(script, tmp_path)
+    assert "2 rows: 2 valid, 0 refused" in printed
+    assert "2 rows: 2 written, 0 refused" in printed
+    assert printed.count("HIT") == 2
+    assert (tmp_path / "differences.csv").read_text() == "only_at,record\n"
 
 
 @pytest.mark.parametrize("command", ["nsor-hub", "nsor", "nsor-sms-bridge"])
