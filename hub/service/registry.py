@@ -15,6 +15,7 @@ from hub.domain.cnic import Cnic
 from hub.domain.disclosure import require_owner, require_read, require_reason, require_receiver
 from hub.domain.errors import Reason, Refused, Violation, invalid
 from hub.domain.feed import Propagation
+from hub.domain.filters import Filter
 from hub.domain.history import Cause, Version
 from hub.domain.node import Caller, NodeState, Purpose, Role
 from hub.domain.offender import CourtEvent, Offender, OffenderFacts, Transfer, offender_name
@@ -206,7 +207,9 @@ class Registry:
             raise not_found()
         return propagation
 
-    async def list(self, caller: Caller, *, before: UUID | None, limit: int, at_least: str = "") -> Sequence[Offender]:
+    async def list(
+        self, caller: Caller, *, before: UUID | None, limit: int, at_least: str = "", where: Filter = ()
+    ) -> Sequence[Offender]:
         """Lists the caller's own records, or for NPB's oversight all, newest first, older than `before`.
 
         Args:
@@ -218,7 +221,8 @@ class Registry:
         await reach(self._feed, at_least)
         oversees = caller.node.role is Role.NPB and caller.officer and caller.officer.purpose is Purpose.OVERSIGHT
         async with self._database.transaction() as tx:
-            offenders = await tx.list_offenders(owner=None if oversees else caller.node.id, before=before, limit=limit)
+            owner = None if oversees else caller.node.id
+            offenders = await tx.list_offenders(owner=owner, before=before, limit=limit, where=where)
         await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
         return offenders
 

@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from hub.domain.errors import Refused, Violation, invalid
-from hub.domain.offender import OffenderFacts
+from hub.domain.offender import OffenderFacts, OffenderStatus
 from hub.service.registry import Draft, Edit, Registry, Written
 from hub.transport import convert
 from hub.transport.batches import batches
 from hub.transport.contract import reason_value
+from hub.transport.filters import member_of, parse_filter, time
 from hub.transport.paging import last_item, page_size, page_token
 from hub.transport.pipeline import current_caller
 from hub.transport.validation import validate
@@ -20,6 +21,13 @@ from nsor.registry.v1 import registry_service_pb2 as pb
 from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
 
 R = TypeVar("R")
+
+_FILTERED = {
+    "status": member_of(OffenderStatus, "OFFENDER_STATUS_"),
+    "owner": lambda text: text.removeprefix("nodes/"),
+    "create_time": time,
+    "update_time": time,
+}
 
 
 class RegistryServicer(RegistryServiceServicer):
@@ -48,7 +56,13 @@ class RegistryServicer(RegistryServiceServicer):
     async def ListOffenders(self, request: pb.ListOffendersRequest, context: Any) -> pb.ListOffendersResponse:
         caller, size = current_caller(), page_size(request.page_size)
         before = last_item(caller.node.id, request, request.page_token, UUID)
-        found = await self._registry.list(caller, before=before, limit=size + 1, at_least=request.at_least_revision)
+        found = await self._registry.list(
+            caller,
+            before=before,
+            limit=size + 1,
+            at_least=request.at_least_revision,
+            where=parse_filter(request.filter, _FILTERED),
+        )
         offenders, last = convert.page(found, size)
         return pb.ListOffendersResponse(
             offenders=[convert.offender_message(offender) for offender in offenders],

@@ -155,12 +155,18 @@ class ListOffendersRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     OFFICER_FIELD_NUMBER: _builtins.int
     AT_LEAST_REVISION_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Records in a page at most, 1 to 200. 0 means 50."""
     page_token: _builtins.str
     """`next_page_token` of the page before; the other fields but `page_size` must be as they were then."""
     at_least_revision: _builtins.str
     """The answer must be at least as new as this revision; the hub waits for it for a few seconds. Empty: as it is."""
+    filter: _builtins.str
+    """Conditions that all hold (AIP-160: comparisons joined by AND). `status` and `owner` by = and !=; `create_time` and
+    `update_time` also by order, with times of RFC 3339 in quotes. Everything else in a record is sealed, so no list can
+    be narrowed by it. For example: status = OFFENDER_STATUS_REGISTERED AND update_time >= "2026-11-01T00:00:00Z".
+    """
     @_builtins.property
     def officer(self) -> _officer_pb2.OfficerContext:
         """Required. Who reads, and why."""
@@ -172,10 +178,11 @@ class ListOffendersRequest(_message.Message):
         page_token: _builtins.str = ...,
         officer: _officer_pb2.OfficerContext | None = ...,
         at_least_revision: _builtins.str = ...,
+        filter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_revision", b"at_least_revision", "officer", b"officer", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_revision", b"at_least_revision", "filter", b"filter", "officer", b"officer", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
