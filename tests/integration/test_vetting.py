@@ -9,7 +9,8 @@ import pytest
 
 from nsor.common.v1.error_reason_pb2 import ErrorReason
 from nsor.common.v1.officer_pb2 import PURPOSE_VETTING, OfficerContext
-from nsor.lookup.v1.vetting_service_pb2 import NewWatchedPerson
+from nsor.lookup.v1.vetting_service_pb2 import NewWatchedPerson, WatchAlertsRequest
+from nsor.lookup.v1.vetting_service_pb2_grpc import VettingServiceStub
 from nsor.lookup.v1.watch_list_pb2 import ALERT_KIND_ON_REGISTER, ALERT_KIND_SET_ASIDE
 from nsor.registry.v1.offender_pb2 import (
     COURT_EVENT_APPEAL_DISMISSED,
@@ -18,10 +19,10 @@ from nsor.registry.v1.offender_pb2 import (
     FINALITY_UNDER_APPEAL,
 )
 from nsor_client import InvalidRequest, NotFound, NsorError, OutOfRange
-from tests.support.contract import Node, court_event, row
+from tests.support.contract import Node, court_event, refusal_of, row
 from tests.support.hub import RunningHub
 from tests.support.people import fresh_cnic, fresh_offender
-from tests.support.vetting import School, alerts_until_now, teacher, told
+from tests.support.vetting import School, teacher, told
 
 pytest_plugins = ["tests.support.nodes"]
 
@@ -333,12 +334,17 @@ def test_every_access_is_accounted_for(hub: RunningHub, school: School, punjab: 
 
 
 def test_without_a_trace_no_alert_leaves(hub: RunningHub, school: School, punjab: Node) -> None:
-    entered = punjab.create().offender
-    [name] = school.watches(entered.person.cnic)
-    with hub.connect() as connection, closing(school.client.watch_alerts()) as responses:
+    school.watches(punjab.create().offender.person.cnic)
+    [first] = school.alerts()
+    # As if the person had not been told of, so that there is an alert without a write that is audited itself.
+    hub.sql("UPDATE watched_person SET alert_id = NULL WHERE node_id = %s", school.id)
+    with school.channel(hub) as channel, hub.connect() as connection:
+        responses = VettingServiceStub(channel).WatchAlerts(WatchAlertsRequest(after=first.name), timeout=60)
         next(responses)
         connection.execute("LOCK TABLE audit_entry IN EXCLUSIVE MODE")
-    assert told(alerts_until_now(school.client)) == [(name, ON_REGISTER)]
+        hub.sql("UPDATE watched_person SET due = true WHERE node_id = %s", school.id)
+        assert refusal_of(lambda: [list(response.alerts) for response in responses]).reason == "DATABASE_UNAVAILABLE"
+    assert len(school.alerts(first.name)) == 1
 
 
 def test_numbers_that_are_tried_out_by_watching_them_are_noticed(hub: RunningHub, school: School) -> None:

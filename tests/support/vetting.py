@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from itertools import count
 
+import grpc
+
 from nsor.lookup.v1.vetting_service_pb2 import NewWatchedPerson
 from nsor.lookup.v1.watch_list_pb2 import Alert
 from nsor_client import Client
@@ -30,6 +32,10 @@ class School:
     def another_client(self, hub: RunningHub) -> Client:
         """A further client of it, which may meet another worker."""
         return Client(hub.target, self._credentials)
+
+    def channel(self, hub: RunningHub) -> grpc.Channel:
+        """A plain gRPC channel as it, for what the SDK would not show."""
+        return grpc.secure_channel(hub.target, self._credentials.channel_credentials())
 
     def watches(self, *cnics: str) -> list[str]:
         """Puts people on its list; gives the names of their entries."""

@@ -24,6 +24,7 @@ from nsor_client.cli import (
     reconciling,
     render,
     transfers,
+    vetting,
     watching,
 )
 from nsor_client.cli.session import InputError, Session
@@ -47,6 +48,7 @@ for name, group in {
     "notice": notices,
     "node": nodes,
     "policy": policy,
+    "vetting": vetting,
     "outbox": queueing,
     "mirror": mirroring,
 }.items():
