@@ -19,6 +19,7 @@ from hub.audit.writer import AuditWriter
 from hub.clock import utc_now
 from hub.config import HubSettings
 from hub.domain.errors import Refused
+from hub.domain.feed import Event
 from hub.feed import lag
 from hub.feed.tail import Tail
 from hub.lookup.index import LookupIndex
@@ -26,16 +27,19 @@ from hub.service.disclosure import Disclosure
 from hub.service.federation import Federation
 from hub.service.limits import CheckLimits, Rate
 from hub.service.lookup import Lookup
+from hub.service.matching import Matcher
 from hub.service.membership import Membership
 from hub.service.monitoring import Monitoring
 from hub.service.nodes import NodeDirectory
 from hub.service.registry import Registry
+from hub.service.vetting import Vetting
 from hub.service.vigilance import Thresholds, Vigilance
 from hub.signing import signer_of
 from hub.store.database import PostgresDatabase
 from hub.store.feed import FeedStore
 from hub.store.keys import key_provider, rewrap
 from hub.store.vault import Vault, VaultError
+from hub.store.watch_lists import WatchLists
 from hub.transport.contract import method_policies
 from hub.transport.gate import Gate
 from hub.transport.health import Health
@@ -72,7 +76,7 @@ class _Worker:
         telemetry.start(self._database.engine.sync_engine)
         self._index = LookupIndex()
         self._feed_store = feed_store = FeedStore(self._database, vault)
-        self._tail = Tail(feed_store, self._index.apply)
+        self._tail = Tail(feed_store, self._apply)
         self._audit = AuditWriter(self._database)
         self._directory = NodeDirectory(self._database)
         self._health = Health()
@@ -83,6 +87,19 @@ class _Worker:
         disclosure = Disclosure(self._database, utc_now)
         thresholds = Thresholds(settings.near_numbers_alarm, settings.misses_alarm, settings.askers_alarm)
         vigilance = Vigilance(self._database, utc_now, thresholds)
+        limits = CheckLimits(
+            Rate(settings.node_checks_per_second, settings.node_checks_burst),
+            Rate(settings.officer_checks_per_second, settings.officer_checks_burst),
+            Rate(settings.end_user_checks_per_hour / 3600, settings.end_user_checks_burst),
+        )
+        watch_lists = WatchLists(self._database, vault)
+        self._matcher = Matcher(
+            watch_lists,
+            self._tail,
+            disclosure,
+            utc_now,
+            retention=timedelta(days=settings.alert_retention_days),
+        )
         meter.create_observable_counter(
             "nsor.lookup.alarms",
             [lambda _: [metrics.Observation(count, {"kind": kind}) for kind, count in vigilance.counts.items()]],
@@ -105,11 +122,7 @@ class _Worker:
                 utc_now,
                 policy=disclosure,
                 vigilance=vigilance,
-                limits=CheckLimits(
-                    Rate(settings.node_checks_per_second, settings.node_checks_burst),
-                    Rate(settings.officer_checks_per_second, settings.officer_checks_burst),
-                    Rate(settings.end_user_checks_per_hour / 3600, settings.end_user_checks_burst),
-                ),
+                limits=limits,
                 freshness_bound=settings.freshness_bound,
             ),
             disclosure=disclosure,
@@ -117,6 +130,17 @@ class _Worker:
             federation=federation,
             membership=membership,
             monitoring=Monitoring(self._database, self._audit, utc_now),
+            vetting=Vetting(
+                watch_lists,
+                self._matcher,
+                vault.index,
+                self._audit,
+                utc_now,
+                policy=disclosure,
+                limits=limits,
+                vigilance=vigilance,
+                list_limit=settings.watch_list_limit,
+            ),
         )
         identifier = Identifier(self._directory, settings.trust_domain, utc_now)
         policies = method_policies()
@@ -192,7 +216,13 @@ class _Worker:
             except Refused as refused:
                 log.warning("the register could not be loaded: %s", refused.reason)
                 await asyncio.sleep(1)
-        await self._tail.run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tail.run())
+            group.create_task(self._matcher.run())
+
+    def _apply(self, event: Event) -> None:
+        self._index.apply(event)
+        self._matcher.hear(event)
 
     async def _report(self, on_ready: Callable[[], None]) -> None:
         """Keeps the health service true."""

@@ -85,6 +85,15 @@ class HubSettings(BaseSettings):
     askers_alarm: int = Field(
         default=20, ge=0, description="Askers about one number in an hour that raise an alarm; 0: never. Assumed."
     )
+    watch_list_limit: int = Field(
+        default=100_000, ge=1, description="People on the watch list of a node at most. Assumed."
+    )
+    alert_retention_days: float = Field(
+        default=400,
+        gt=0,
+        description="Days for which an alert about a watch list is kept once it was sent; while the person is on the"
+        " list and on the register it is kept in any case. Assumed.",
+    )
     database_pool: int = Field(default=8, ge=2, le=100, description="Database connections of each worker at most.")
     feed_retention_days: float = Field(
         default=7,

@@ -26,7 +26,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -228,6 +228,61 @@ lookup_alarm = Table(
     Column("checks", Integer, nullable=False),
     _time("began_at"),
     _time("raised_at"),
+)
+
+# Whoever holds the lock of a node's row is the only one to change its list and to number its alerts, see
+# `hub.store.watch_lists`. `seq` is the number of the newest alert.
+watch_list = Table(
+    "watch_list",
+    metadata,
+    Column("node_id", Text, ForeignKey("node.id"), primary_key=True),
+    Column("seq", BigInteger, nullable=False, server_default=text("0")),
+)
+
+# It outlives the entry that it is about, as a place to go on after.
+alert = Table(
+    "alert",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("node_id", Text, ForeignKey("watch_list.node_id"), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("watched_person_id", Uuid, nullable=False),
+    Column("offender_id", Uuid, ForeignKey("offender.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("sent", Boolean, nullable=False, server_default=text("false")),
+    _time("created_at"),
+    UniqueConstraint("node_id", "seq"),
+    Index(None, "watched_person_id", postgresql_where=text("NOT sent")),
+)
+
+# `due`: to be compared with the register. `alert_id`: the alert by which the node knows of the record that stands.
+watched_person = Table(
+    "watched_person",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("node_id", Text, ForeignKey("watch_list.node_id"), nullable=False),
+    Column("cnic_index", LargeBinary, nullable=False),
+    Column("consent_reference", Text, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("due", Boolean, nullable=False, server_default=text("true")),
+    Column("alert_id", Uuid, ForeignKey("alert.id")),
+    _time("created_at"),
+    UniqueConstraint("cnic_index", "node_id"),
+    Index(None, "node_id", "id"),
+    Index(None, "node_id", postgresql_where=text("due")),
+    Index(None, "alert_id", postgresql_where=text("alert_id IS NOT NULL")),
+)
+
+# What makes a retry recognisable, for a week, and what was answered.
+vetting_request = Table(
+    "vetting_request",
+    metadata,
+    Column("node_id", Text, ForeignKey("watch_list.node_id"), primary_key=True),
+    Column("request_id", Uuid, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("watched_people", ARRAY(Uuid), nullable=False),
+    Column("added", Integer, nullable=False),
+    _time("created_at", server_default=text("clock_timestamp()")),
 )
 
 audit_entry = Table(

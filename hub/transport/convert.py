@@ -28,7 +28,7 @@ from hub.domain.districts import find_district
 from hub.domain.errors import Violation, invalid
 from hub.domain.feed import Event, FederationStatus, IndexedOffender, Progress
 from hub.domain.history import Version
-from hub.domain.lookup import Answer
+from hub.domain.lookup import Answer, DisclosedPerson
 from hub.domain.node import Node, Officer, Purpose, Role
 from hub.domain.notice import AddressChange, NameChange, Notice, NoticeFacts, Travel, TravelScope
 from hub.domain.offender import (
@@ -47,9 +47,10 @@ from hub.domain.offender import (
 from hub.domain.ports import RequestKey
 from hub.domain.reconciliation import Difference
 from hub.domain.revision import Revision
+from hub.domain.vetting import Alert, NewPerson, WatchedPerson
 from nsor.common.v1 import access_pb2, officer_pb2
 from nsor.federation.v1 import federation_service_pb2, node_pb2
-from nsor.lookup.v1 import alarm_pb2, disclosure_pb2, lookup_service_pb2
+from nsor.lookup.v1 import alarm_pb2, disclosure_pb2, lookup_service_pb2, vetting_service_pb2, watch_list_pb2
 from nsor.monitoring.v1 import notice_pb2
 from nsor.registry.v1 import offender_pb2, registry_service_pb2
 
@@ -476,17 +477,19 @@ def answer_message(answer: Answer) -> lookup_service_pb2.CheckCnicResponse:
     if answer.reason:
         message.cannot_answer_reason = _value(lookup_service_pb2.CannotAnswerReason, answer.reason)
     if person := answer.person:
-        message.person.CopyFrom(
-            lookup_service_pb2.DisclosedPerson(
-                full_name=person.full_name,
-                full_name_ur=person.full_name_ur,
-                guardian_name=person.guardian_name,
-                guardian_name_ur=person.guardian_name_ur,
-                guardian_relation=_value(offender_pb2.GuardianRelation, person.guardian_relation),
-                sex=_value(offender_pb2.Sex, person.sex),
-            )
-        )
+        message.person.CopyFrom(_disclosed_message(person))
     return message
+
+
+def _disclosed_message(person: DisclosedPerson) -> lookup_service_pb2.DisclosedPerson:
+    return lookup_service_pb2.DisclosedPerson(
+        full_name=person.full_name,
+        full_name_ur=person.full_name_ur,
+        guardian_name=person.guardian_name,
+        guardian_name_ur=person.guardian_name_ur,
+        guardian_relation=_value(offender_pb2.GuardianRelation, person.guardian_relation),
+        sex=_value(offender_pb2.Sex, person.sex),
+    )
 
 
 # Answers of some milliseconds share the time.
@@ -544,6 +547,59 @@ def alarm_message(alarm: Alarm) -> alarm_pb2.LookupAlarm:
         check_count=alarm.checks,
         begin_time=timestamp(alarm.began_at),
         create_time=timestamp(alarm.raised_at),
+    )
+
+
+def new_people(request: vetting_service_pb2.AddWatchedPeopleRequest) -> list[NewPerson]:
+    """Those who shall be put on a watch list.
+
+    Raises:
+        Refused: INVALID_FIELD: a number is none, or comes twice; a reference holds one.
+    """
+    people: dict[str, NewPerson] = {}
+    with _reading() as read:
+        for index, person in enumerate(request.people):
+            path = f"people[{index}]"
+            for field in ("consent_reference", "reference"):
+                if _is_cnic(getattr(person, field)):
+                    read.wrong(f"{path}.{field}", "PERSONAL", "must not hold a CNIC")
+            if cnic := read.cnic(f"{path}.cnic", person.cnic):
+                if cnic.digits in people:
+                    read.wrong(f"{path}.cnic", "DUPLICATE", "stands in the request already")
+                people[cnic.digits] = NewPerson(cnic, person.consent_reference, person.reference)
+    return list(people.values())
+
+
+def _is_cnic(text: str) -> bool:
+    try:
+        return bool(Cnic.parse(text))
+    except ValueError:
+        return False
+
+
+def named_id(name: str) -> UUID:
+    """The id in a resource name "{collection}/{uuid}", whose form the contract has checked."""
+    return UUID(name.partition("/")[2])
+
+
+def watched_person_message(person: WatchedPerson) -> watch_list_pb2.WatchedPerson:
+    """Somebody on a watch list as a message."""
+    return watch_list_pb2.WatchedPerson(
+        name=person.name,
+        consent_reference=person.consent_reference,
+        reference=person.reference,
+        create_time=timestamp(person.created_at),
+    )
+
+
+def alert_message(alert: Alert, person: WatchedPerson, disclosed: DisclosedPerson | None) -> watch_list_pb2.Alert:
+    """An alert as a message."""
+    return watch_list_pb2.Alert(
+        name=alert.name,
+        kind=_value(watch_list_pb2.AlertKind, alert.kind),
+        watched_person=watched_person_message(person),
+        person=_disclosed_message(disclosed) if disclosed else None,
+        create_time=timestamp(alert.created_at),
     )
 
 

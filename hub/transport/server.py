@@ -17,6 +17,7 @@ from hub.service.lookup import Lookup
 from hub.service.membership import Membership
 from hub.service.monitoring import Monitoring
 from hub.service.registry import Registry
+from hub.service.vetting import Vetting
 from hub.service.vigilance import Vigilance
 from hub.transport import health
 from hub.transport.contract import SERVICES
@@ -25,8 +26,10 @@ from hub.transport.lookup import LookupServicer
 from hub.transport.monitoring import MonitoringServicer
 from hub.transport.pipeline import Pipeline
 from hub.transport.registry import RegistryServicer
+from hub.transport.vetting import VettingServicer
 from nsor.federation.v1.federation_service_pb2_grpc import add_FederationServiceServicer_to_server
 from nsor.lookup.v1.lookup_service_pb2_grpc import add_LookupServiceServicer_to_server
+from nsor.lookup.v1.vetting_service_pb2_grpc import add_VettingServiceServicer_to_server
 from nsor.monitoring.v1.monitoring_service_pb2_grpc import add_MonitoringServiceServicer_to_server
 from nsor.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 
@@ -75,6 +78,7 @@ class UseCases:
     federation: Federation
     membership: Membership
     monitoring: Monitoring
+    vetting: Vetting
 
 
 class Tls:
@@ -161,6 +165,7 @@ def build_server(
         FederationServicer(use_cases.federation, use_cases.membership, tls.ca_certificates), server
     )
     add_MonitoringServiceServicer_to_server(MonitoringServicer(use_cases.monitoring, clock), server)
+    add_VettingServiceServicer_to_server(VettingServicer(use_cases.vetting), server)
     own_health.add_to(server)
     if with_reflection:
         names = [service.full_name for service in SERVICES]

@@ -1,6 +1,8 @@
 """The disclosure policy: what the public is told, set by NPB, in force everywhere; nothing where it is not known."""
 
 from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
 from typing import Any
 from uuid import uuid4
 
@@ -32,6 +34,7 @@ from nsor.registry.v1.registry_service_pb2 import CreateOffenderResponse
 from tests.support.contract import OVERSIGHT, Node, at_once, node
 from tests.support.hub import RunningHub
 from tests.support.people import fresh_cnic, fresh_offender
+from tests.support.vetting import School
 from tests.support.waiting import eventually
 
 LINES = range(6)  # so many that both workers of the hub are asked
@@ -213,3 +216,39 @@ def test_while_the_policy_cannot_be_known_the_public_gets_no_answer(
         )
         assert told(hub, "punjab-police", known) == {NAMED}
     eventually(lambda: told(hub, "sms-7000", known) == {NAMED})
+
+
+@pytest.mark.usefixtures("reset")
+def test_a_watch_list_is_told_what_the_policy_says(hub: RunningHub, npb: Node, known: CreateOffenderResponse) -> None:
+    school = School(hub)
+    with school.client:
+        npb.call(request(policy(npb), (ROLE_VETTING_AGENCY, CHANNEL_SINGLE, DISCLOSURE_MODE_HIT_WITH_NAME)))
+        eventually(lambda: told(hub, "sms-7000", known) == {OFF})
+        [name] = school.watches(known.offender.person.cnic)
+        with closing(school.client.watch_alerts()) as responses:
+            silent = list(islice(responses, 2))
+            assert not any(response.alerts or response.HasField("as_of_time") for response in silent)
+            npb.call(request(policy(npb), *everything(DISCLOSURE_MODE_HIT_ONLY)))
+            [alert] = next(response.alerts for response in responses if response.alerts)
+        assert alert.watched_person.name == name
+        assert not alert.HasField("person")
+        npb.call(request(policy(npb), *everything(DISCLOSURE_MODE_HIT_WITH_NAME)))
+        eventually(lambda: school.alerts()[0].person.full_name == known.offender.person.full_name)
+        assert school.alerts(alert.name) == [], "another policy is no news of a person"
+
+
+@pytest.mark.usefixtures("reset")
+def test_a_watch_list_is_told_of_an_appeal_when_the_policy_is_changed(hub: RunningHub, npb: Node) -> None:
+    offender = fresh_offender()
+    offender.convictions[0].finality = FINALITY_UNDER_APPEAL
+    node(hub, "punjab-police").create(offender)
+    school = School(hub)
+    with school.client:
+        [name] = school.watches(offender.person.cnic)
+        assert school.alerts() == []
+        npb.call(request(policy(npb), *everything(DISCLOSURE_MODE_HIT_WITH_NAME), under_appeal=True))
+        [alert] = eventually(school.alerts)
+        assert (alert.watched_person.name, alert.person.full_name) == (name, offender.person.full_name)
+        npb.call(request(policy(npb), *everything(DISCLOSURE_MODE_HIT_WITH_NAME)))
+        eventually(lambda: not school.alerts()[0].HasField("person"))
+        assert [again.name for again in school.alerts()] == [alert.name], "what was told was told"

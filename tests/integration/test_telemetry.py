@@ -5,6 +5,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from itertools import product
 from uuid import uuid4
 
 import grpc
@@ -27,6 +28,7 @@ from tests.support.collector import Collector, attributes, collecting
 from tests.support.contract import creation, row
 from tests.support.hub import RunningHub
 from tests.support.people import fresh_cnic, fresh_offender
+from tests.support.vetting import alerts_until_now, teacher
 from tests.support.waiting import eventually
 
 
@@ -235,6 +237,7 @@ def use(hub: RunningHub) -> None:
         hub.client("punjab-police") as station,
         hub.client("sindh-police") as other,
         hub.client("sms-7000") as sms,
+        hub.client("sed-punjab") as school,
         closing(hub.channel("punjab-police")) as channel,
     ):
         created = station.create_offender(convict, officer=MAINTENANCE)
@@ -253,6 +256,7 @@ def use(hub: RunningHub) -> None:
             with refused():
                 client.check_cnic(TEXTS * 100)
         use_badly(station, convict, created.offender)
+        watch(school)
         for method, request in (
             (RegistryServiceStub(channel).CreateOffender, creation(fresh_offender(full_name=TEXTS * 6000))),
             (RegistryServiceStub(channel).ListOffenders, ListOffendersRequest(page_token=TEXTS, officer=MAINTENANCE)),
@@ -279,6 +283,22 @@ def use_well(station: Client, convict: Offender) -> None:
     stream = station.watch_changes("0")
     assert any(CNIC in str(response) for response in stream)
     stream.close()
+
+
+def watch(school: Client) -> None:
+    """Vets the person, and is told of them."""
+    school.add_watched_people([teacher(CNIC)])
+    [alert] = alerts_until_now(school)
+    assert alert.person.full_name in TEXTS
+    for field, text in product(("cnic", "consent_reference", "reference"), (TEXTS, f"{CNIC} {TEXTS}")):
+        wrong = teacher(UNKNOWN_CNIC)
+        setattr(wrong, field, text)
+        with refused():
+            school.add_watched_people([teacher(CNIC), wrong])
+    with refused():
+        school.remove_watched_person(f"watchedPeople/{CNIC}")
+    with refused():
+        next(school.watch_alerts(TEXTS))
 
 
 def use_badly(station: Client, convict: Offender, created: Offender) -> None:

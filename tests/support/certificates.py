@@ -81,9 +81,11 @@ def credentials(hub: RunningHub, issued: Issued) -> Credentials:
     return Credentials(issued.cert_pem, issued.key_pem, authority(hub).cert_pem)
 
 
-def new_node(hub: RunningHub, *, ends_in: timedelta = timedelta(hours=1)) -> tuple[str, Credentials]:
-    """Enrols a police force of the test's own: its id and credentials."""
+def new_node(
+    hub: RunningHub, *, ends_in: timedelta = timedelta(hours=1), role: str = "POLICE"
+) -> tuple[str, Credentials]:
+    """Enrols a node of the test's own, by default a police force: its id and credentials."""
     node_id = fresh_node_id()
     issued = issue(hub, node_id, ends_in=ends_in)
-    enrol(hub, node_id, issued)
+    enrol(hub, node_id, issued, role)
     return node_id, credentials(hub, issued)

@@ -26,7 +26,7 @@ from nsor.common.v1.error_reason_pb2 import ErrorReason, status_code
 from nsor.common.v1.officer_pb2 import OfficerContext
 from nsor.federation.v1 import federation_service_pb2
 from nsor.federation.v1.federation_service_pb2 import Event, WatchChangesRequest
-from nsor.lookup.v1 import lookup_service_pb2
+from nsor.lookup.v1 import lookup_service_pb2, vetting_service_pb2
 from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest, CheckCnicResponse
 from nsor.monitoring.v1 import monitoring_service_pb2
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesRequest, RecordNoticeRequest
@@ -54,7 +54,13 @@ NODES = ("nadra", "npb", "punjab-police", "sindh-police", "lahore-high-court", "
 
 SERVICES: list[ServiceDescriptor] = [
     service
-    for module in (registry_service_pb2, lookup_service_pb2, federation_service_pb2, monitoring_service_pb2)
+    for module in (
+        registry_service_pb2,
+        lookup_service_pb2,
+        vetting_service_pb2,
+        federation_service_pb2,
+        monitoring_service_pb2,
+    )
     for service in module.DESCRIPTOR.services_by_name.values()
 ]
 METHODS: dict[str, MethodDescriptor] = {method.name: method for service in SERVICES for method in service.methods}

@@ -56,6 +56,8 @@ from nsor.lookup.v1.lookup_service_pb2 import (
     ListLookupAlarmsResponse,
     UpdateDisclosurePolicyResponse,
 )
+from nsor.lookup.v1.vetting_service_pb2 import WatchAlertsResponse
+from nsor.lookup.v1.watch_list_pb2 import ALERT_KIND_ON_REGISTER, ALERT_KIND_SET_ASIDE, Alert, WatchedPerson
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesResponse, RecordNoticeResponse
 from nsor.monitoring.v1.notice_pb2 import AddressChange, NameChange, Notice, Travel
 from nsor.registry.v1.offender_pb2 import GUARDIAN_RELATION_HUSBAND, SEX_FEMALE, SEX_MALE, Offender, Person
@@ -83,6 +85,8 @@ AN_OFFENDER = Offender(
     district="Lahore",
     person=Person(cnic="35202-0000000-1", full_name="Test Person", guardian_name="Test Guardian", sex=SEX_MALE),
 )
+
+WHO = DisclosedPerson(full_name="Test Person", guardian_name="Test Guardian", sex=SEX_MALE)
 
 Nsor = Callable[..., tuple[int, str, str]]
 
@@ -518,6 +522,31 @@ def test_watch_as_json_prints_bookmarks_too(nsor: Nsor, sdk_hub: ScriptedHub) ->
     assert [json.loads(line)["revision"] for line in out.splitlines()] == ["8", "9"]
 
 
+def test_watched_people_are_told_of_over_a_lost_line(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    first, second = (f"alerts/019a9e4f-0000-7000-8000-{number:012}" for number in (1, 2))
+    teacher = WatchedPerson(name="watchedPeople/1", reference="e-1044")
+
+    def alerts(request: Any, context: grpc.ServicerContext) -> Iterator[WatchAlertsResponse]:
+        if request.after == second:
+            refuse(context, grpc.StatusCode.OUT_OF_RANGE, "not there", "ERROR_REASON_ALERT_NOT_FOUND")
+        yield WatchAlertsResponse()
+        found = [Alert(name=first, kind=ALERT_KIND_ON_REGISTER, watched_person=teacher, person=WHO)]
+        found.append(Alert(name=second, kind=ALERT_KIND_SET_ASIDE, watched_person=teacher))
+        yield WatchAlertsResponse(alerts=found)
+        refuse(context, grpc.StatusCode.UNAVAILABLE, "going down", "ERROR_REASON_HUB_UNAVAILABLE")
+
+    sdk_hub.on["WatchAlerts"] = alerts
+    code, out, err = nsor("vetting", "watch")
+    on_register, set_aside = out.splitlines()
+    assert on_register.endswith("  ON REGISTER  e-1044  watchedPeople/1  Test Person, son of Test Guardian")
+    assert set_aside.endswith("  SET ASIDE  e-1044  watchedPeople/1")
+    assert [request.after for request in sdk_hub.requests["WatchAlerts"]] == ["", second]
+    assert f"To continue: nsor vetting watch --after {second}\nerror: not there\n" in err
+    assert code == 1
+    _, out, _ = nsor("--json", "vetting", "watch")
+    assert [len(from_json(line, WatchAlertsResponse).alerts) for line in out.splitlines()] == [0, 2]
+
+
 def test_status_is_a_table_with_a_line_for_each_node(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
     response = GetFederationStatusResponse(revision="e.7")
     sdk_hub.answer("GetFederationStatus", response)
@@ -616,6 +645,10 @@ def test_every_command_has_a_help_of_its_own(nsor: Nsor) -> None:
         ["alarms"],
         ["policy", "show"],
         ["policy", "set"],
+        ["vetting", "add"],
+        ["vetting", "list"],
+        ["vetting", "remove"],
+        ["vetting", "watch"],
         ["outbox", "add"],
         ["outbox", "send"],
         ["outbox", "list"],

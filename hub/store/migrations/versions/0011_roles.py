@@ -6,7 +6,7 @@ The roles are of the whole server, so they are made only where they are missing;
 from alembic import op
 
 revision = "0011"
-down_revision = "0007"
+down_revision = "0008"
 
 ROLES = """
 DO $$
@@ -44,6 +44,10 @@ APP = {
     "reconciliation": "SELECT, INSERT, UPDATE",
     "disclosure_policy": "SELECT, INSERT",
     "lookup_alarm": "SELECT, INSERT",
+    "watch_list": "SELECT, INSERT, UPDATE (seq)",
+    "alert": "SELECT, INSERT, UPDATE (sent), DELETE",
+    "watched_person": "SELECT, INSERT, UPDATE, DELETE",
+    "vetting_request": "SELECT, INSERT, DELETE",
     "audit_entry": "INSERT",
 }
 # What the auditor may read: who had access to what, and who let them; nothing about a person.

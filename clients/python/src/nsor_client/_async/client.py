@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import replace
 from typing import Self, TypeVar
@@ -48,6 +48,18 @@ from nsor.lookup.v1.lookup_service_pb2 import (
     UpdateDisclosurePolicyRequest,
 )
 from nsor.lookup.v1.lookup_service_pb2_grpc import LookupServiceStub
+from nsor.lookup.v1.vetting_service_pb2 import (
+    AddWatchedPeopleRequest,
+    AddWatchedPeopleResponse,
+    ListWatchedPeopleRequest,
+    ListWatchedPeopleResponse,
+    NewWatchedPerson,
+    RemoveWatchedPersonRequest,
+    WatchAlertsRequest,
+    WatchAlertsResponse,
+)
+from nsor.lookup.v1.vetting_service_pb2_grpc import VettingServiceStub
+from nsor.lookup.v1.watch_list_pb2 import WatchedPerson
 from nsor.monitoring.v1.monitoring_service_pb2 import (
     ListNoticesRequest,
     ListNoticesResponse,
@@ -104,6 +116,7 @@ _ListRequest = TypeVar(
     ListNoticesRequest,
     ListNodesRequest,
     ListLookupAlarmsRequest,
+    ListWatchedPeopleRequest,
 )
 _Page = TypeVar(
     "_Page",
@@ -113,6 +126,7 @@ _Page = TypeVar(
     ListNoticesResponse,
     ListNodesResponse,
     ListLookupAlarmsResponse,
+    ListWatchedPeopleResponse,
 )
 
 
@@ -275,6 +289,73 @@ class AsyncClient:
         async for page in self._pages(self._lookup.ListLookupAlarms, request, timeout):
             for alarm in page.alarms:
                 yield alarm
+
+    async def add_watched_people(
+        self,
+        people: Sequence[NewWatchedPerson],
+        *,
+        officer: OfficerContext | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AddWatchedPeopleResponse:
+        """Puts up to 1,000 people on this node's watch list, all or none; `watch_alerts` tells of them.
+
+        Who is on it already stays, with the references given now, so a whole roster can be sent at any time.
+        """
+        request = AddWatchedPeopleRequest(people=people, officer=officer, request_id=request_id or _new_id())
+        return await self._call(self._vetting.AddWatchedPeople, request, timeout, request.request_id)
+
+    async def remove_watched_person(
+        self,
+        name: str,
+        *,
+        officer: OfficerContext | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Takes a person, `watchedPeople/{uuid}`, off this node's watch list.
+
+        Raises:
+            NotFound: nobody of this name is on it.
+        """
+        request = RemoveWatchedPersonRequest(name=name, officer=officer, request_id=request_id or _new_id())
+        await self._call(self._vetting.RemoveWatchedPerson, request, timeout, request.request_id)
+
+    async def list_watched_people(
+        self, *, page_size: int = 0, timeout: float | None = None
+    ) -> AsyncGenerator[WatchedPerson]:
+        """Reads this node's watch list, the oldest entries first; pages are fetched as they are needed."""
+        request = ListWatchedPeopleRequest(page_size=page_size)
+        async for page in self._pages(self._vetting.ListWatchedPeople, request, timeout):
+            for person in page.watched_people:
+                yield person
+
+    async def watch_alerts(
+        self, after: str = "", *, officer: OfficerContext | None = None, on_state: OnState | None = None
+    ) -> AsyncGenerator[WatchAlertsResponse]:
+        """Follows the alerts about this node's watch list: in order, each once, until the iterator is closed.
+
+        It goes on over lost lines as `watch_changes` does. A response without alerts is a bookmark. Keep the `name` of
+        the last alert that was dealt with, and give it as `after` when the program starts again.
+
+        Args:
+            after: name of the alert to continue after; empty for all that the hub keeps.
+            on_state: told when the watch is connected, and each time that it waits for another try, and why.
+
+        Raises:
+            OutOfRange: the hub does not have the alert `after`, for example since it was restored: begin anew, and put
+                the people on the list once more.
+            NsorError: another one that no later try can mend.
+        """
+
+        def begin() -> AsyncGenerator[WatchAlertsResponse]:
+            return self._stream(self._vetting.WatchAlerts, WatchAlertsRequest(after=after, officer=officer))
+
+        async with aclosing(self._following(begin, on_state)) as responses:
+            async for response in responses:
+                if response.alerts:
+                    after = response.alerts[-1].name
+                yield response
 
     async def create_offender(
         self,
@@ -580,37 +661,14 @@ class AsyncClient:
                 `FailedPrecondition` (REVISION_EPOCH_CHANGED), `OutOfRange` (REVISION_COMPACTED: take
                 `get_snapshot`, and watch after its revision).
         """
-        tell: OnState = on_state or _ignore
-        backoff = Backoff()
-        connected = False
-        while True:
-            line = self._channel
-            try:
-                async with aclosing(self._watch(after)) as responses:
-                    async for response in responses:
-                        if not connected:
-                            connected = True
-                            backoff.reset()
-                            tell(LineState())
-                        after = response.revision
-                        yield response
-                        if self._channel is not line:
-                            break
-                    else:
-                        raise Unavailable(grpc.StatusCode.UNAVAILABLE, "The hub ended the stream.")
-            except NsorError as error:
-                if self._closed.is_set():
-                    raise
-                if self._channel is not line:
-                    continue  # the old one may have ended with its certificate
-                if not may_pass(error):
-                    raise
-                connected = False
-                wait = backoff.next(error.retry_after)
-                tell(LineState(error, wait))
-                await async_pause(self._closed, wait)
-                if self._closed.is_set():
-                    raise
+
+        def begin() -> AsyncGenerator[WatchChangesResponse]:
+            return self._stream(self._federation.WatchChanges, WatchChangesRequest(after=after))
+
+        async with aclosing(self._following(begin, on_state)) as responses:
+            async for response in responses:
+                after = response.revision
+                yield response
 
     async def get_snapshot(
         self, *, at_least_revision: str = "", timeout: float | None = None
@@ -696,16 +754,6 @@ class AsyncClient:
         async for page in self._pages(self._federation.ListNodes, request, timeout):
             for node in page.nodes:
                 yield node
-
-    async def _watch(self, after: str) -> AsyncGenerator[WatchChangesResponse]:
-        """One stream of changes, to its end."""
-        with self._outgoing(WatchChangesRequest) as outgoing:
-            call = self._federation.WatchChanges(WatchChangesRequest(after=after), metadata=outgoing.metadata)
-            try:
-                async for response in call:
-                    yield response
-            finally:
-                call.cancel()
 
     async def create_node(
         self, node_id: str, node: Node, *, request_id: str | None = None, timeout: float | None = None
@@ -815,6 +863,7 @@ class AsyncClient:
         self._credentials = credentials
         self._endpoint = replace(self._endpoint, credentials=credentials)
         self._lookup = LookupServiceStub(channel)
+        self._vetting = VettingServiceStub(channel)
         self._registry = RegistryServiceStub(channel)
         self._federation = FederationServiceStub(channel)
         self._monitoring = MonitoringServiceStub(channel)
@@ -874,6 +923,57 @@ class AsyncClient:
             raise failure
         if received < sent or not complete:
             raise ended_early()
+
+    async def _following(
+        self, begin: Callable[[], AsyncGenerator[_Response]], on_state: OnState | None
+    ) -> AsyncGenerator[_Response]:
+        """The responses of a stream that is begun again wherever it breaks, for as long as a later try can help.
+
+        Args:
+            begin: begins it after the last response that was given.
+        """
+        tell: OnState = on_state or _ignore
+        backoff = Backoff()
+        connected = False
+        while True:
+            line = self._channel
+            try:
+                async with aclosing(begin()) as responses:
+                    async for response in responses:
+                        if not connected:
+                            connected = True
+                            backoff.reset()
+                            tell(LineState())
+                        yield response
+                        if self._channel is not line:
+                            break
+                    else:
+                        raise Unavailable(grpc.StatusCode.UNAVAILABLE, "The hub ended the stream.")
+            except NsorError as error:
+                if self._closed.is_set():
+                    raise
+                if self._channel is not line:
+                    continue  # the old one may have ended with its certificate
+                if not may_pass(error):
+                    raise
+                connected = False
+                wait = backoff.next(error.retry_after)
+                tell(LineState(error, wait))
+                await async_pause(self._closed, wait)
+                if self._closed.is_set():
+                    raise
+
+    async def _stream(
+        self, method: "grpc.aio.UnaryStreamMultiCallable[_Request, _Response]", request: _Request
+    ) -> AsyncGenerator[_Response]:
+        """The responses to a request, to their end."""
+        with self._outgoing(type(request)) as outgoing:
+            call = method(request, metadata=outgoing.metadata)
+            try:
+                async for response in call:
+                    yield response
+            finally:
+                call.cancel()
 
     async def _pages(
         self,

@@ -24,6 +24,7 @@ from nsor_client.cli import (
     reconciling,
     render,
     transfers,
+    vetting,
     watching,
 )
 from nsor_client.cli.results import ResultFileError
@@ -48,6 +49,7 @@ for name, group in {
     "notice": notices,
     "node": nodes,
     "policy": policy,
+    "vetting": vetting,
     "outbox": queueing,
     "mirror": mirroring,
 }.items():

@@ -62,6 +62,11 @@ ADVICE: dict[ErrorReason.ValueType, str] = {
     ErrorReason.ERROR_REASON_TRANSFER_ALREADY_OPEN: "Wait for the answer, or take it back: nsor transfer decline",
     ErrorReason.ERROR_REASON_NO_OPEN_TRANSFER: "See what is open: nsor transfer list",
     ErrorReason.ERROR_REASON_NOT_RECEIVER: "The node named above decides, or NPB.",
+    ErrorReason.ERROR_REASON_WATCHED_PERSON_NOT_FOUND: "See who is on the list: nsor vetting list",
+    ErrorReason.ERROR_REASON_WATCH_LIST_FULL: "Take off who left: nsor vetting remove",
+    ErrorReason.ERROR_REASON_ALERT_NOT_FOUND: (
+        "Send your people again (nsor vetting add), then leave --after out: all alerts that are kept come again."
+    ),
     ErrorReason.ERROR_REASON_INTERNAL: "Report it to the operator of the hub, with the trace_id if there is one.",
 }
 """What a person can do about each reason for which the hub refuses."""

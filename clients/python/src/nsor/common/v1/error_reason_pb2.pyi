@@ -212,6 +212,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "ERROR_REASON_NOT_RECEIVER", "metadata": { "receiver": "nodes/sindh-police" } }
     """
+    ERROR_REASON_WATCHED_PERSON_NOT_FOUND: _ErrorReason.ValueType  # 80
+    """There is nobody of this name on the caller's watch list, or not any more.
+
+        { "reason": "ERROR_REASON_WATCHED_PERSON_NOT_FOUND", "domain": "nsor" }
+    """
+    ERROR_REASON_WATCH_LIST_FULL: _ErrorReason.ValueType  # 81
+    """The watch list of the node would hold more people than it may.
+
+        { "reason": "ERROR_REASON_WATCH_LIST_FULL", "metadata": { "limit": "100000" } }
+    """
+    ERROR_REASON_ALERT_NOT_FOUND: _ErrorReason.ValueType  # 82
+    """The hub does not have the alert to go on after: it is not the caller's, it was dropped long after it was sent, or the
+    register was restored to an earlier state. Watch from the beginning: every alert that is still kept comes again.
+
+        { "reason": "ERROR_REASON_ALERT_NOT_FOUND", "domain": "nsor" }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, as `reason` of the one `google.rpc.ErrorInfo` (domain "nsor") in its details.
@@ -405,6 +421,22 @@ ERROR_REASON_NOT_RECEIVER: ErrorReason.ValueType  # 65
 """The record was not proposed to the caller.
 
     { "reason": "ERROR_REASON_NOT_RECEIVER", "metadata": { "receiver": "nodes/sindh-police" } }
+"""
+ERROR_REASON_WATCHED_PERSON_NOT_FOUND: ErrorReason.ValueType  # 80
+"""There is nobody of this name on the caller's watch list, or not any more.
+
+    { "reason": "ERROR_REASON_WATCHED_PERSON_NOT_FOUND", "domain": "nsor" }
+"""
+ERROR_REASON_WATCH_LIST_FULL: ErrorReason.ValueType  # 81
+"""The watch list of the node would hold more people than it may.
+
+    { "reason": "ERROR_REASON_WATCH_LIST_FULL", "metadata": { "limit": "100000" } }
+"""
+ERROR_REASON_ALERT_NOT_FOUND: ErrorReason.ValueType  # 82
+"""The hub does not have the alert to go on after: it is not the caller's, it was dropped long after it was sent, or the
+register was restored to an earlier state. Watch from the beginning: every alert that is still kept comes again.
+
+    { "reason": "ERROR_REASON_ALERT_NOT_FOUND", "domain": "nsor" }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

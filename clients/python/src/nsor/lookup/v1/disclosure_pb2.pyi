@@ -32,7 +32,7 @@ class _ChannelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Channel.Value
     CHANNEL_SINGLE: _Channel.ValueType  # 1
     """CheckCnic, one person at a time. The way of a text message."""
     CHANNEL_BATCH: _Channel.ValueType  # 2
-    """CheckCnics, a roster."""
+    """CheckCnics, a roster; and a watch list, which is a roster that is checked all the time: see VettingService."""
 
 class Channel(_Channel, metaclass=_ChannelEnumTypeWrapper):
     """How a check comes to the hub."""
@@ -42,7 +42,7 @@ CHANNEL_UNSPECIFIED: Channel.ValueType  # 0
 CHANNEL_SINGLE: Channel.ValueType  # 1
 """CheckCnic, one person at a time. The way of a text message."""
 CHANNEL_BATCH: Channel.ValueType  # 2
-"""CheckCnics, a roster."""
+"""CheckCnics, a roster; and a watch list, which is a roster that is checked all the time: see VettingService."""
 Global___Channel: _TypeAlias = Channel  # noqa: Y015
 
 class _DisclosureMode:

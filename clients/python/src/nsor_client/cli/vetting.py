@@ -1,0 +1,170 @@
+"""`nsor vetting`: who an institution watches, and what it is told of them."""
+
+import csv
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nsor.lookup.v1.vetting_service_pb2 import AddWatchedPeopleResponse, NewWatchedPerson, WatchAlertsResponse
+from nsor.lookup.v1.watch_list_pb2 import Alert, WatchedPerson
+from nsor_client import InvalidRequest, LineState
+from nsor_client.cli import render
+from nsor_client.cli.session import (
+    FirOption,
+    InputError,
+    OfficerOption,
+    PurposeName,
+    PurposeOption,
+    RequestIdOption,
+    Session,
+    officer_context,
+)
+
+app = typer.Typer(no_args_is_help=True, help="Watch the people you employ: alerts instead of checks again and again.")
+
+_AT_ONCE = 1000
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV of people, with a header.")],
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.vetting,
+    fir: FirOption = "",
+) -> None:
+    """Put people on this node's watch list.
+
+    Columns: cnic, consent_reference (what proves that the person agreed)
+    and, if wanted, reference (by which you recognise the person). The last
+    two go by letters, digits and ._/:#- and must not name anybody.
+
+    The whole roster can be sent again at any time: who is on the list stays.
+    Whether somebody is on the register, nsor vetting watch tells.
+
+    Example:
+
+      nsor vetting add teachers.csv
+    """
+    session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
+    rows, row = _people(file), 1
+    with session.client() as client:
+        while people := list(islice(rows, _AT_ONCE)):
+            try:
+                added = client.add_watched_people(people, officer=who)
+            except InvalidRequest:
+                session.note(f"people[0] is row {row} of the file; rows before it are on the list.")
+                raise
+            session.show(added, _added)
+            row += len(people)
+
+
+@app.command("list")
+def list_people(context: typer.Context) -> None:
+    """List the people on this node's watch list, by their references: the hub cannot show their numbers."""
+    session = Session.of(context)
+    with session.client() as client:
+        for person in client.list_watched_people(page_size=200):
+            session.show(person, _person)
+
+
+@app.command()
+def remove(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="PERSON", help="Name of the entry, watchedPeople/...")],
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.vetting,
+    fir: FirOption = "",
+    request_id: RequestIdOption = None,
+) -> None:
+    """Take somebody off this node's watch list: there are no alerts any more, not of an acquittal either."""
+    session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
+    with session.client() as client:
+        client.remove_watched_person(name, officer=who, request_id=request_id)
+
+
+@app.command()
+def watch(
+    context: typer.Context,
+    after: Annotated[
+        str, typer.Option(metavar="ALERT", help="Continue after this alert, alerts/...; all by default.")
+    ] = "",
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.vetting,
+    fir: FirOption = "",
+) -> None:
+    """Show the alerts about the people on this node's watch list, until Ctrl-C.
+
+    Where the line breaks it waits, says why, and goes on where it was;
+    nothing is left out and nothing shown twice. Says at the end how to
+    continue. Check the number before you act: what holds now, nsor check
+    tells. With --json every response is printed, also those without alerts,
+    which say up to which time everything is known.
+
+    Examples:
+
+      nsor vetting watch
+      nsor --json vetting watch --after alerts/... >> alerts.jsonl
+    """
+    session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
+    last = ""
+
+    def tell(state: LineState) -> None:
+        session.note(render.line_state(state))
+
+    with (
+        session.client(renew=True) as client,
+        closing(client.watch_alerts(after, officer=who, on_state=tell)) as responses,
+        suppress(KeyboardInterrupt),
+    ):
+        try:
+            for response in responses:
+                session.show(response, _alerts)
+                if response.alerts:
+                    last = response.alerts[-1].name  # after it was shown: better shown twice than never
+        finally:
+            if last:
+                session.note(f"To continue: nsor vetting watch --after {last}")
+
+
+def _people(file: Path) -> Iterator[NewWatchedPerson]:
+    """The people in the rows of a file."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as source:
+            rows = csv.DictReader(source)
+            missing = {"cnic", "consent_reference"}.difference(rows.fieldnames or ())
+            if missing:
+                raise InputError(f"the header of {file} names no column {' and no column '.join(sorted(missing))}")
+            for row in rows:
+                fields = {name: row.get(name) or "" for name in ("cnic", "consent_reference", "reference")}
+                yield NewWatchedPerson(**fields)
+    except (csv.Error, UnicodeDecodeError):
+        raise InputError(f"{file} is not a CSV file in UTF-8") from None
+
+
+def _added(response: AddWatchedPeopleResponse) -> str:
+    already = len(response.watched_people) - response.added_count
+    return f"{response.added_count} put on the watch list, {already} were on it already"
+
+
+def _person(person: WatchedPerson) -> str:
+    cells = (person.name, person.reference, person.consent_reference, f"since {render.moment(person.create_time)}")
+    return render.clean("  ".join(filter(None, cells)))
+
+
+def _alerts(response: WatchAlertsResponse) -> str:
+    """A line for each alert; nothing for a bookmark."""
+    return "\n".join(map(_alert, response.alerts))
+
+
+def _alert(alert: Alert) -> str:
+    watched = alert.watched_person
+    cells = (render.moment(alert.create_time), render.word(alert, "kind").upper(), watched.reference, watched.name)
+    return render.clean("  ".join(filter(None, (*cells, render.person(alert.person)))))
