@@ -1,6 +1,6 @@
 """`nsor.registry.v1.RegistryService` over gRPC."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from functools import partial
 from itertools import zip_longest
@@ -22,7 +22,7 @@ from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
 
 R = TypeVar("R")
 
-_FILTERED = {
+_FILTERED: Mapping[str, Callable[[str], str | datetime]] = {
     "status": member_of(OffenderStatus, "OFFENDER_STATUS_"),
     "owner": lambda text: text.removeprefix("nodes/"),
     "create_time": time,
@@ -190,9 +190,10 @@ def _edit(
 
 
 def _row_result(row: pb.ImportOffendersRequest, result: Written | Refused) -> pb.ImportOffendersResponse:
+    if isinstance(result, Written) and row.validate_only:
+        return pb.ImportOffendersResponse(row=row.row, valid=True)
     if isinstance(result, Written):
-        name = None if row.validate_only else result.offender.name
-        return pb.ImportOffendersResponse(row=row.row, offender=name, valid=row.validate_only or None)
+        return pb.ImportOffendersResponse(row=row.row, offender=result.offender.name)
     return pb.ImportOffendersResponse(
         row=row.row,
         error=pb.RowError(
