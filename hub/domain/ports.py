@@ -59,12 +59,12 @@ class Transaction(Protocol):
         ...
 
     async def insert_offenders(self, versions: Sequence[Version]) -> set[UUID]:
-        """Enters records; those are left out whose CNIC is on the register already, or of which a conviction was set
-        aside before. Gives the ids entered."""
+        """Enters records; those are left out of which a number is on the register already, or of which a conviction was
+        set aside before. Gives the ids entered."""
         ...
 
     async def holders(self, cnics: Collection[Cnic]) -> Mapping[Cnic, Offender]:
-        """The records that stand under these numbers; sealed ones do not."""
+        """The records that stand under these numbers, now or formerly the person's; sealed ones do not."""
         ...
 
     async def set_aside(
@@ -89,8 +89,14 @@ class Transaction(Protocol):
         """Records, newest first, older than `before`."""
         ...
 
-    async def update_offender(self, version: Version) -> None:
-        """Writes the next version of a locked record; one without facts seals it, and erases what was personal."""
+    async def update_offender(self, before: Offender, version: Version) -> bool:
+        """Writes the next version of a locked record; one without facts seals it, and erases what was personal.
+
+        False: another record has a number that this one came to have, and the transaction must not be committed.
+
+        Args:
+            before: the record as it stands.
+        """
         ...
 
     async def versions(self, offender_id: UUID, *, before: int | None, limit: int) -> Sequence[Version]:

@@ -16,7 +16,8 @@ from hub.domain.errors import Reason, Refused, Violation, invalid
 from hub.domain.feed import Propagation
 from hub.domain.history import Cause, Version
 from hub.domain.node import Caller, NodeState, Purpose, Role
-from hub.domain.offender import CourtEvent, Offender, OffenderFacts, Transfer, offender_name
+from hub.domain.offender import CourtEvent, Finality, Offender, OffenderFacts, Transfer, offender_name
+from hub.domain.person import IdentityEvent
 from hub.domain.ports import AuditLog, Database, RequestKey, Transaction, Write
 from hub.domain.revision import Revision
 from hub.service.feed import Feed, reach
@@ -39,13 +40,13 @@ class Edit:
     """A change that a caller wants to make to a record.
 
     Attributes:
-        etag: of the version that the caller read.
+        etag: of the version that the caller read; None where it knows of none and means the newest.
         reason: why, in the caller's words; empty if it gave none.
     """
 
     offender_id: UUID
     request: RequestKey
-    etag: str
+    etag: str | None
     reason: str = ""
 
 
@@ -61,6 +62,7 @@ class Registry:
     """The use cases of `nsor.registry.v1.RegistryService`.
 
     Args:
+        blind_index: the keyed hash that stands for a number in the audit log.
         clock: gives the current time, in UTC.
         transfer_time: in which a proposed transfer is to be answered.
     """
@@ -70,6 +72,7 @@ class Registry:
         database: Database,
         feed: Feed,
         audit: AuditLog,
+        blind_index: Callable[[Cnic], bytes],
         clock: Callable[[], datetime],
         *,
         transfer_time: timedelta,
@@ -77,6 +80,7 @@ class Registry:
         self._database = database
         self._feed = feed
         self._audit = audit
+        self._blind_index = blind_index
         self._clock = clock
         self._transfer_time = transfer_time
         # One for each node: its writes share transactions, and events; it cannot keep another node's waiting.
@@ -237,10 +241,47 @@ class Registry:
             after = facts.after(conviction_number, event, day)
             if event is CourtEvent.SET_ASIDE:
                 conviction = facts.convictions[conviction_number - 1]
-                await tx.insert_set_aside(current.id, facts.person.cnic, conviction, day)
+                for cnic in facts.person.cnics:
+                    await tx.insert_set_aside(current.id, cnic, conviction, day)
             return replace(current, facts=after, transfer=current.transfer if after else None)
 
         return await self._edit(caller, edit, decided)
+
+    async def report_identity_event(
+        self, caller: Caller, request: RequestKey, cnic: Cnic, event: IdentityEvent, day: date
+    ) -> Written:
+        """Keeps what has become of the holder of a card, in the record that has its number.
+
+        Args:
+            cnic: the number of the card, or a former one.
+            day: since which it is so.
+
+        Raises:
+            Refused: OFFENDER_NOT_FOUND, OFFENDER_SEALED, IDENTITY_EVENT_NOT_POSSIBLE, OFFENDER_DUPLICATE,
+                CONVICTION_SET_ASIDE, INVALID_FIELD, REQUEST_ID_REUSED.
+        """
+
+        async def reported(tx: Transaction, current: Offender, facts: OffenderFacts) -> Offender:
+            person = facts.person.after(event, day)
+            for number in person.cnics - facts.person.cnics:
+                for offender_id in (await tx.set_aside([(number, c) for c in facts.standing])).values():
+                    raise set_aside(offender_id)
+                for conviction in facts.convictions:
+                    if conviction.finality is Finality.SET_ASIDE and conviction.finality_date:
+                        await tx.insert_set_aside(current.id, number, conviction, conviction.finality_date)
+            return replace(current, facts=replace(facts, person=person))
+
+        async with self._database.transaction() as tx:
+            # A number stays with its record for as long as that stands, so it can be locked by its id afterwards.
+            holder = (await tx.holders([cnic])).get(cnic)
+            replay = (await self._replays(tx, caller.node.id, [request])).get(request.id)
+        if holder:
+            return await self._edit(caller, Edit(holder.id, request, etag=None), reported)
+        if isinstance(replay, Written):
+            return replay
+        # Who asks about a number learns that it is on no record: an answer like that of a check.
+        await self._audit.append(AuditEntry(self._clock(), caller, self._blind_index(cnic), Reason.OFFENDER_NOT_FOUND))
+        raise replay or not_found()
 
     async def propose_transfer(self, caller: Caller, edit: Edit, receiver: str) -> Written:
         """Proposes to hand a record over; its owner stays responsible until the receiver accepts.
@@ -352,11 +393,12 @@ class Registry:
             if current.facts is None:
                 raise sealed()
             allow(current)
-            if edit.etag != current.etag:
+            if edit.etag not in (None, current.etag):
                 raise Refused(Reason.ETAG_MISMATCH, "the record changed since it was read; read it again")
             changed = await change(tx, current, current.facts)
             offender = replace(changed, version=current.version + 1, updated_at=self._clock())
-            await tx.update_offender(Version(offender, Cause.of(caller, edit.reason)))
+            if not await tx.update_offender(current, Version(offender, Cause.of(caller, edit.reason))):
+                raise await self._duplicate(tx, offender)
             revision = await tx.book([Write(offender, request, self._entry(caller, offender))])
         return Written(offender, revision)
 
@@ -385,6 +427,12 @@ class Registry:
         reasons: dict[Cnic, Refused] = {cnic: set_aside(offender_id) for (cnic, _), offender_id in past.items()}
         reasons |= {cnic: already_exists(holder) for cnic, holder in holders.items()}
         return {d.request.id: reasons.get(d.facts.person.cnic, conflict()) for d in drafts} | replays
+
+    async def _duplicate(self, tx: Transaction, offender: Offender) -> Refused:
+        """Why a record could not come to have a number."""
+        holders = await tx.holders(offender.facts.person.cnics if offender.facts else ())
+        others = [holder for holder in holders.values() if holder.id != offender.id]
+        return duplicate(offender, others[0]) if others else conflict()
 
     def _entry(self, caller: Caller, offender: Offender) -> AuditEntry:
         return AuditEntry(self._clock(), caller, offender.id.bytes, "ALLOWED")
@@ -430,6 +478,15 @@ def set_aside(offender_id: UUID) -> Refused:
         Reason.CONVICTION_SET_ASIDE,
         "a conviction was set aside, and is not entered again",
         metadata={"offender": offender_name(offender_id)},
+    )
+
+
+def duplicate(offender: Offender, other: Offender) -> Refused:
+    """Two records turn out to be of one person: the error names both."""
+    return Refused(
+        Reason.OFFENDER_DUPLICATE,
+        "another record has the number: both are of one person, and NPB is to merge them",
+        metadata={"offender": offender.name, "duplicate": other.name},
     )
 
 

@@ -182,8 +182,8 @@ def _conflict() -> Refused:
     return Refused(Reason.HUB_UNAVAILABLE, "another write got in the way; retry with the same request_id")
 
 
-def migrate(dsn: str) -> None:
-    """Brings the schema to the newest version; safe to call from several processes at once.
+def migrate(dsn: str, revision: str = "head") -> None:
+    """Brings the schema to a version, by default the newest; safe to call from several processes at once.
 
     Raises:
         Refused: DATABASE_UNAVAILABLE.
@@ -196,7 +196,7 @@ def migrate(dsn: str) -> None:
             connection.commit()
             config = alembic.config.Config(attributes={"connection": connection})
             config.set_main_option("script_location", str(files("hub.store") / "migrations"))
-            alembic.command.upgrade(config, "head")
+            alembic.command.upgrade(config, revision)
             connection.commit()
     finally:
         engine.dispose()

@@ -35,14 +35,22 @@ from hub.domain.offender import (
     Conviction,
     CourtEvent,
     Finality,
-    GuardianRelation,
     Offender,
     OffenderFacts,
-    Person,
-    Sex,
     Transfer,
     VictimClass,
     offender_name,
+)
+from hub.domain.person import (
+    Death,
+    Former,
+    Guardian,
+    GuardianRelation,
+    IdentityEvent,
+    IdentityHistory,
+    Name,
+    Person,
+    Sex,
 )
 from hub.domain.ports import RequestKey
 from hub.domain.reconciliation import Difference
@@ -51,7 +59,7 @@ from nsor.common.v1 import access_pb2, officer_pb2
 from nsor.federation.v1 import federation_service_pb2, node_pb2
 from nsor.lookup.v1 import alarm_pb2, disclosure_pb2, lookup_service_pb2
 from nsor.monitoring.v1 import notice_pb2
-from nsor.registry.v1 import offender_pb2, registry_service_pb2
+from nsor.registry.v1 import identity_pb2, offender_pb2, registry_service_pb2
 
 # Pakistan Standard Time, without daylight saving: the day that "today" and "in the future" mean.
 _PAKISTAN = timezone(timedelta(hours=5))
@@ -60,6 +68,9 @@ _SCRIPTS = {"LATIN": "Latin", "ARABIC": "Urdu"}
 # Zero-width joiners shape Urdu words. The other marks come along when people paste, and say nothing.
 _JOINERS = "\u200c\u200d"
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u061c\u200b\u200e\u200f\u2060\ufeff"))
+
+# Only refused readings have no number, and these do not leave the block that reads.
+_NO_CNIC = Cnic("9000000000000")
 
 E = TypeVar("E", bound=StrEnum)
 T = TypeVar("T")
@@ -201,8 +212,7 @@ def offender_facts(message: offender_pb2.Offender, now: datetime, before: Offend
         who = message.person
         cnic = read.cnic("offender.person.cnic", who.cnic)
         person = Person(
-            # Only refused readings have no number, and these do not leave this block.
-            cnic=cnic or Cnic("9000000000000"),
+            cnic=cnic or _NO_CNIC,
             full_name=read.name("offender.person.full_name", who.full_name),
             full_name_ur=read.urdu_name("offender.person.full_name_ur", who.full_name_ur),
             guardian_name=read.name("offender.person.guardian_name", who.guardian_name),
@@ -210,6 +220,7 @@ def offender_facts(message: offender_pb2.Offender, now: datetime, before: Offend
             guardian_relation=_member(GuardianRelation, offender_pb2.GuardianRelation, who.guardian_relation),
             sex=_member(Sex, offender_pb2.Sex, who.sex),
             date_of_birth=read.day("offender.person.date_of_birth", who.date_of_birth),
+            history=before.person.history if before else IdentityHistory(),
         )
         facts = OffenderFacts(
             person=person,
@@ -235,6 +246,42 @@ def court_event(message: registry_service_pb2.RecordCourtEventRequest, now: date
         if day > today(now):
             read.wrong("event_date", "IN_FUTURE", "must not lie in the future")
     return _member(CourtEvent, offender_pb2.CourtEvent, message.event), day
+
+
+def identity_event(message: identity_pb2.IdentityEvent, now: datetime) -> tuple[Cnic, IdentityEvent, date]:
+    """The number of a card, what its holder has become, and since which day.
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
+    with _reading() as read:
+        cnic = read.cnic("event.cnic", message.cnic) or _NO_CNIC
+        day = read.day("event.event_date", message.event_date)
+        if day > today(now):
+            read.wrong("event.event_date", "IN_FUTURE", "must not lie in the future")
+        event = _identity(read, message)
+    return cnic, event, day
+
+
+def _identity(read: Reader, message: identity_pb2.IdentityEvent) -> IdentityEvent:
+    match message.WhichOneof("detail"):
+        case "new_name":
+            name, path = message.new_name, "event.new_name"
+            return Name(
+                read.name(f"{path}.full_name", name.full_name),
+                read.urdu_name(f"{path}.full_name_ur", name.full_name_ur),
+            )
+        case "new_guardian":
+            guardian, path = message.new_guardian, "event.new_guardian"
+            return Guardian(
+                read.name(f"{path}.guardian_name", guardian.guardian_name),
+                read.urdu_name(f"{path}.guardian_name_ur", guardian.guardian_name_ur),
+                _member(GuardianRelation, offender_pb2.GuardianRelation, guardian.guardian_relation),
+            )
+        case "new_cnic":
+            return read.cnic("event.new_cnic.cnic", message.new_cnic.cnic) or _NO_CNIC
+        case _:
+            return Death()
 
 
 def reason(text: str) -> str:
@@ -341,10 +388,46 @@ def _facts_message(facts: OffenderFacts) -> offender_pb2.Offender:
             guardian_relation=_value(offender_pb2.GuardianRelation, person.guardian_relation),
             sex=_value(offender_pb2.Sex, person.sex),
             date_of_birth=person.date_of_birth.isoformat(),
+            history=_history_message(person.history) if person.history != IdentityHistory() else None,
         ),
         district=facts.district,
         convictions=[_conviction_message(number, conviction) for number, conviction in enumerate(facts.convictions, 1)],
     )
+
+
+def _history_message(history: IdentityHistory) -> offender_pb2.IdentityHistory:
+    return offender_pb2.IdentityHistory(
+        former_names=[
+            offender_pb2.FormerName(
+                full_name=name.full_name, full_name_ur=name.full_name_ur, begin_date=begin, end_date=end
+            )
+            for name, begin, end in _periods(history.names)
+        ],
+        former_guardians=[
+            offender_pb2.FormerGuardian(
+                guardian_name=guardian.guardian_name,
+                guardian_name_ur=guardian.guardian_name_ur,
+                guardian_relation=_value(offender_pb2.GuardianRelation, guardian.guardian_relation),
+                begin_date=begin,
+                end_date=end,
+            )
+            for guardian, begin, end in _periods(history.guardians)
+        ],
+        former_cnics=[
+            offender_pb2.FormerCnic(cnic=cnic.formatted, begin_date=begin, end_date=end)
+            for cnic, begin, end in _periods(history.cnics)
+        ],
+        death_date=history.died_on.isoformat() if history.died_on else "",
+    )
+
+
+def _periods(past: Sequence[Former[T]]) -> Iterator[tuple[T, str, str]]:
+    """What was, the day on which it began (empty for the first, which is not known), and the day on which it ended."""
+    begin = ""
+    for former in past:
+        end = former.until.isoformat()
+        yield former.was, begin, end
+        begin = end
 
 
 def _conviction_message(number: int, conviction: Conviction) -> offender_pb2.Conviction:
@@ -365,7 +448,7 @@ def _conviction_message(number: int, conviction: Conviction) -> offender_pb2.Con
 
 _MAX_PATHS = 20
 _UPDATABLE = {"person", "district", "convictions"} | {
-    f"person.{field.name}" for field in offender_pb2.Person.DESCRIPTOR.fields if field.name != "cnic"
+    f"person.{field.name}" for field in offender_pb2.Person.DESCRIPTOR.fields if field.name not in ("cnic", "history")
 }
 
 

@@ -90,6 +90,14 @@ class RegistryServicer(RegistryServiceServicer):
         )
         return _answer(pb.RecordCourtEventResponse, written)
 
+    async def ReportIdentityEvent(
+        self, request: pb.ReportIdentityEventRequest, context: Any
+    ) -> pb.ReportIdentityEventResponse:
+        cnic, event, day = convert.identity_event(request.event, self._clock())
+        key = convert.request_key(request)
+        written = await self._registry.report_identity_event(current_caller(), key, cnic, event, day)
+        return pb.ReportIdentityEventResponse(offender=written.offender.name, revision=written.revision.token)
+
     async def ProposeTransfer(self, request: pb.ProposeTransferRequest, context: Any) -> pb.ProposeTransferResponse:
         receiver = convert.node_id(request.receiver)
         written = await self._registry.propose_transfer(current_caller(), _edit(request), receiver)

@@ -57,6 +57,7 @@ from nsor.monitoring.v1.monitoring_service_pb2 import (
 )
 from nsor.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceStub
 from nsor.monitoring.v1.notice_pb2 import Notice
+from nsor.registry.v1.identity_pb2 import IdentityEvent
 from nsor.registry.v1.offender_pb2 import CourtEvent, Offender, Transfer
 from nsor.registry.v1.registry_service_pb2 import (
     AcceptTransferRequest,
@@ -81,6 +82,8 @@ from nsor.registry.v1.registry_service_pb2 import (
     ProposeTransferResponse,
     RecordCourtEventRequest,
     RecordCourtEventResponse,
+    ReportIdentityEventRequest,
+    ReportIdentityEventResponse,
     UpdateOffenderRequest,
     UpdateOffenderResponse,
 )
@@ -402,6 +405,23 @@ class Client:
             officer=officer,
         )
         return self._call(self._registry.RecordCourtEvent, request, timeout, request.request_id)
+
+    def report_identity_event(
+        self,
+        event: IdentityEvent,
+        *,
+        request_id: str | None = None,
+        officer: OfficerContext | None = None,
+        timeout: float | None = None,
+    ) -> ReportIdentityEventResponse:
+        """Reports what NADRA knows of the holder of a card who is on the register; names the record. For NADRA.
+
+        Raises:
+            NotFound: no record has the number.
+            FailedPrecondition: it cannot follow on what the register knows, or another record has the new number.
+        """
+        request = ReportIdentityEventRequest(event=event, request_id=request_id or _new_id(), officer=officer)
+        return self._call(self._registry.ReportIdentityEvent, request, timeout, request.request_id)
 
     def propose_transfer(
         self,

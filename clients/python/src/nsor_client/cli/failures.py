@@ -62,6 +62,8 @@ ADVICE: dict[ErrorReason.ValueType, str] = {
     ErrorReason.ERROR_REASON_TRANSFER_ALREADY_OPEN: "Wait for the answer, or take it back: nsor transfer decline",
     ErrorReason.ERROR_REASON_NO_OPEN_TRANSFER: "See what is open: nsor transfer list",
     ErrorReason.ERROR_REASON_NOT_RECEIVER: "The node named above decides, or NPB.",
+    ErrorReason.ERROR_REASON_IDENTITY_EVENT_NOT_POSSIBLE: "Compare with what the record says of the person.",
+    ErrorReason.ERROR_REASON_OFFENDER_DUPLICATE: "Tell NPB of the two records: they are to be merged.",
     ErrorReason.ERROR_REASON_INTERNAL: "Report it to the operator of the hub, with the trace_id if there is one.",
 }
 """What a person can do about each reason for which the hub refuses."""

@@ -212,6 +212,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "ERROR_REASON_NOT_RECEIVER", "metadata": { "receiver": "nodes/sindh-police" } }
     """
+    ERROR_REASON_IDENTITY_EVENT_NOT_POSSIBLE: _ErrorReason.ValueType  # 80
+    """What NADRA reports of a person cannot follow on what the register knows. Causes: KNOWN_ALREADY (it is so already),
+    DIED_BEFORE (the register knows of another death), TOO_MANY (50 are known already).
+
+        { "reason": "ERROR_REASON_IDENTITY_EVENT_NOT_POSSIBLE", "metadata": { "cause": "KNOWN_ALREADY" } }
+    """
+    ERROR_REASON_OFFENDER_DUPLICATE: _ErrorReason.ValueType  # 81
+    """The new number of a person stands on another record: the two are of one person, and for NPB to merge.
+
+        { "reason": "ERROR_REASON_OFFENDER_DUPLICATE",
+          "metadata": { "offender": "offenders/019a9e4f-…", "duplicate": "offenders/019a9e50-…" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, as `reason` of the one `google.rpc.ErrorInfo` (domain "nsor") in its details.
@@ -405,6 +417,18 @@ ERROR_REASON_NOT_RECEIVER: ErrorReason.ValueType  # 65
 """The record was not proposed to the caller.
 
     { "reason": "ERROR_REASON_NOT_RECEIVER", "metadata": { "receiver": "nodes/sindh-police" } }
+"""
+ERROR_REASON_IDENTITY_EVENT_NOT_POSSIBLE: ErrorReason.ValueType  # 80
+"""What NADRA reports of a person cannot follow on what the register knows. Causes: KNOWN_ALREADY (it is so already),
+DIED_BEFORE (the register knows of another death), TOO_MANY (50 are known already).
+
+    { "reason": "ERROR_REASON_IDENTITY_EVENT_NOT_POSSIBLE", "metadata": { "cause": "KNOWN_ALREADY" } }
+"""
+ERROR_REASON_OFFENDER_DUPLICATE: ErrorReason.ValueType  # 81
+"""The new number of a person stands on another record: the two are of one person, and for NPB to merge.
+
+    { "reason": "ERROR_REASON_OFFENDER_DUPLICATE",
+      "metadata": { "offender": "offenders/019a9e4f-…", "duplicate": "offenders/019a9e50-…" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

@@ -344,6 +344,7 @@ class Person(_message.Message):
     GUARDIAN_RELATION_FIELD_NUMBER: _builtins.int
     SEX_FIELD_NUMBER: _builtins.int
     DATE_OF_BIRTH_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     cnic: _builtins.str
     """Required. The 13-digit number of the identity card (CNIC). Dashes, spaces and Urdu digits are understood in a
     request; answers give "35202-0000000-1". Cannot be changed by an update.
@@ -362,6 +363,10 @@ class Person(_message.Message):
     """Required. Sex as on the card. Never derived from the number."""
     date_of_birth: _builtins.str
     """Required. Date of birth, as "YYYY-MM-DD" (ISO 8601). Not before 1900, not in the future."""
+    @_builtins.property
+    def history(self) -> Global___IdentityHistory:
+        """Output only. What NADRA reported of the person (ReportIdentityEvent); not set while it reported nothing."""
+
     def __init__(
         self,
         *,
@@ -373,14 +378,160 @@ class Person(_message.Message):
         guardian_relation: Global___GuardianRelation.ValueType = ...,
         sex: Global___Sex.ValueType = ...,
         date_of_birth: _builtins.str = ...,
+        history: Global___IdentityHistory | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["history", b"history"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cnic", b"cnic", "date_of_birth", b"date_of_birth", "full_name", b"full_name", "full_name_ur", b"full_name_ur", "guardian_name", b"guardian_name", "guardian_name_ur", b"guardian_name_ur", "guardian_relation", b"guardian_relation", "sex", b"sex"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cnic", b"cnic", "date_of_birth", b"date_of_birth", "full_name", b"full_name", "full_name_ur", b"full_name_ur", "guardian_name", b"guardian_name", "guardian_name_ur", b"guardian_name_ur", "guardian_relation", b"guardian_relation", "history", b"history", "sex", b"sex"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Person: _TypeAlias = Person  # noqa: Y015
+
+@_typing.final
+class IdentityHistory(_message.Message):
+    """What NADRA reported of a person: what they had before, and their death. Each list is in the order of time, without gaps
+    and of up to 50 items: the first began on a day that is not known, each later one when the one before it ended, and what
+    the person has now when the last one ended.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMER_NAMES_FIELD_NUMBER: _builtins.int
+    FORMER_GUARDIANS_FIELD_NUMBER: _builtins.int
+    FORMER_CNICS_FIELD_NUMBER: _builtins.int
+    DEATH_DATE_FIELD_NUMBER: _builtins.int
+    death_date: _builtins.str
+    """Day of the death, as "YYYY-MM-DD"; empty while none is known."""
+    @_builtins.property
+    def former_names(self) -> _containers.RepeatedCompositeFieldContainer[Global___FormerName]:
+        """Names that the person had."""
+
+    @_builtins.property
+    def former_guardians(self) -> _containers.RepeatedCompositeFieldContainer[Global___FormerGuardian]:
+        """Fathers or husbands whom the card named."""
+
+    @_builtins.property
+    def former_cnics(self) -> _containers.RepeatedCompositeFieldContainer[Global___FormerCnic]:
+        """Numbers that the card had. Checks find the person by each of them."""
+
+    def __init__(
+        self,
+        *,
+        former_names: _abc.Iterable[Global___FormerName] | None = ...,
+        former_guardians: _abc.Iterable[Global___FormerGuardian] | None = ...,
+        former_cnics: _abc.Iterable[Global___FormerCnic] | None = ...,
+        death_date: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["death_date", b"death_date", "former_cnics", b"former_cnics", "former_guardians", b"former_guardians", "former_names", b"former_names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IdentityHistory: _TypeAlias = IdentityHistory  # noqa: Y015
+
+@_typing.final
+class FormerName(_message.Message):
+    """A name that a person had."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FULL_NAME_FIELD_NUMBER: _builtins.int
+    FULL_NAME_UR_FIELD_NUMBER: _builtins.int
+    BEGIN_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    full_name: _builtins.str
+    """In Latin script."""
+    full_name_ur: _builtins.str
+    """In Urdu script; empty if it is not known."""
+    begin_date: _builtins.str
+    """First day, as "YYYY-MM-DD"; empty if it is not known."""
+    end_date: _builtins.str
+    """First day on which it was no longer so, as "YYYY-MM-DD"."""
+    def __init__(
+        self,
+        *,
+        full_name: _builtins.str = ...,
+        full_name_ur: _builtins.str = ...,
+        begin_date: _builtins.str = ...,
+        end_date: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_date", b"begin_date", "end_date", b"end_date", "full_name", b"full_name", "full_name_ur", b"full_name_ur"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FormerName: _TypeAlias = FormerName  # noqa: Y015
+
+@_typing.final
+class FormerGuardian(_message.Message):
+    """A father or husband whom a card named."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GUARDIAN_NAME_FIELD_NUMBER: _builtins.int
+    GUARDIAN_NAME_UR_FIELD_NUMBER: _builtins.int
+    GUARDIAN_RELATION_FIELD_NUMBER: _builtins.int
+    BEGIN_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    guardian_name: _builtins.str
+    """Name in Latin script."""
+    guardian_name_ur: _builtins.str
+    """Name in Urdu script; empty if it is not known."""
+    guardian_relation: Global___GuardianRelation.ValueType
+    """Whether it was the father or the husband."""
+    begin_date: _builtins.str
+    """First day, as "YYYY-MM-DD"; empty if it is not known."""
+    end_date: _builtins.str
+    """First day on which it was no longer so, as "YYYY-MM-DD"."""
+    def __init__(
+        self,
+        *,
+        guardian_name: _builtins.str = ...,
+        guardian_name_ur: _builtins.str = ...,
+        guardian_relation: Global___GuardianRelation.ValueType = ...,
+        begin_date: _builtins.str = ...,
+        end_date: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_date", b"begin_date", "end_date", b"end_date", "guardian_name", b"guardian_name", "guardian_name_ur", b"guardian_name_ur", "guardian_relation", b"guardian_relation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FormerGuardian: _TypeAlias = FormerGuardian  # noqa: Y015
+
+@_typing.final
+class FormerCnic(_message.Message):
+    """A number that a card had."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CNIC_FIELD_NUMBER: _builtins.int
+    BEGIN_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    cnic: _builtins.str
+    """The number, as "35202-0000000-1"."""
+    begin_date: _builtins.str
+    """First day, as "YYYY-MM-DD"; empty if it is not known."""
+    end_date: _builtins.str
+    """First day on which it was no longer so, as "YYYY-MM-DD"."""
+    def __init__(
+        self,
+        *,
+        cnic: _builtins.str = ...,
+        begin_date: _builtins.str = ...,
+        end_date: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_date", b"begin_date", "cnic", b"cnic", "end_date", b"end_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FormerCnic: _TypeAlias = FormerCnic  # noqa: Y015
 
 @_typing.final
 class Conviction(_message.Message):

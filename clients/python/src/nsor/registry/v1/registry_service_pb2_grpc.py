@@ -66,6 +66,11 @@ class RegistryServiceStub:
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.SerializeToString,
                 response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.FromString,
                 _registered_method=True)
+        self.ReportIdentityEvent = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/ReportIdentityEvent',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ReportIdentityEventRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ReportIdentityEventResponse.FromString,
+                _registered_method=True)
         self.ProposeTransfer = channel.unary_unary(
                 '/nsor.registry.v1.RegistryService/ProposeTransfer',
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ProposeTransferRequest.SerializeToString,
@@ -165,6 +170,18 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportIdentityEvent(self, request, context):
+        """Reports what NADRA knows of the holder of an identity card who is on the register: another name, another number, a
+        death. What they had before is kept; a check finds them by every number that they ever had. The record stays with
+        its owner, who learns of it by the feed.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND (no record has the number), IDENTITY_EVENT_NOT_POSSIBLE,
+        OFFENDER_DUPLICATE, CONVICTION_SET_ASIDE (one of the record was set aside under the new number), REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ProposeTransfer(self, request, context):
         """Proposes to hand a record over to another police force, for example because the offender moved there. The sender stays
         responsible until the receiver accepts; a record has one open proposal at most.
@@ -258,6 +275,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.RecordCourtEvent,
                     request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.FromString,
                     response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.SerializeToString,
+            ),
+            'ReportIdentityEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportIdentityEvent,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ReportIdentityEventRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ReportIdentityEventResponse.SerializeToString,
             ),
             'ProposeTransfer': grpc.unary_unary_rpc_method_handler(
                     servicer.ProposeTransfer,
@@ -454,6 +476,33 @@ class RegistryService:
             '/nsor.registry.v1.RegistryService/RecordCourtEvent',
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.SerializeToString,
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportIdentityEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/ReportIdentityEvent',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.ReportIdentityEventRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.ReportIdentityEventResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -73,6 +73,14 @@ class RegistryServiceStub:
     Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
     REQUEST_ID_REUSED.
     """
+    ReportIdentityEvent: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ReportIdentityEventRequest, _registry_service_pb2.ReportIdentityEventResponse]
+    """Reports what NADRA knows of the holder of an identity card who is on the register: another name, another number, a
+    death. What they had before is kept; a check finds them by every number that they ever had. The record stays with
+    its owner, who learns of it by the feed.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND (no record has the number), IDENTITY_EVENT_NOT_POSSIBLE,
+    OFFENDER_DUPLICATE, CONVICTION_SET_ASIDE (one of the record was set aside under the new number), REQUEST_ID_REUSED.
+    """
     ProposeTransfer: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ProposeTransferRequest, _registry_service_pb2.ProposeTransferResponse]
     """Proposes to hand a record over to another police force, for example because the offender moved there. The sender stays
     responsible until the receiver accepts; a record has one open proposal at most.
@@ -155,6 +163,14 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
 
     Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
     REQUEST_ID_REUSED.
+    """
+    ReportIdentityEvent: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ReportIdentityEventRequest, _registry_service_pb2.ReportIdentityEventResponse]  # type: ignore[assignment]
+    """Reports what NADRA knows of the holder of an identity card who is on the register: another name, another number, a
+    death. What they had before is kept; a check finds them by every number that they ever had. The record stays with
+    its owner, who learns of it by the feed.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND (no record has the number), IDENTITY_EVENT_NOT_POSSIBLE,
+    OFFENDER_DUPLICATE, CONVICTION_SET_ASIDE (one of the record was set aside under the new number), REQUEST_ID_REUSED.
     """
     ProposeTransfer: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ProposeTransferRequest, _registry_service_pb2.ProposeTransferResponse]  # type: ignore[assignment]
     """Proposes to hand a record over to another police force, for example because the offender moved there. The sender stays
@@ -271,6 +287,20 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
         REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportIdentityEvent(
+        self,
+        request: _registry_service_pb2.ReportIdentityEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.ReportIdentityEventResponse, _abc.Awaitable[_registry_service_pb2.ReportIdentityEventResponse]]:
+        """Reports what NADRA knows of the holder of an identity card who is on the register: another name, another number, a
+        death. What they had before is kept; a check finds them by every number that they ever had. The record stays with
+        its owner, who learns of it by the feed.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND (no record has the number), IDENTITY_EVENT_NOT_POSSIBLE,
+        OFFENDER_DUPLICATE, CONVICTION_SET_ASIDE (one of the record was set aside under the new number), REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
