@@ -56,7 +56,7 @@ def _rows(vault: Vault, first: int, count: int) -> Iterator[tuple[tuple[Any, ...
         facts = convert.offender_facts(message, now)
         id = uuid7()
         key = bodies.new_key(vault, id)
-        index = vault.index(facts.person.cnic)
+        index = vault.index(facts.person.documents[0])
         body = bodies.seal_facts(vault, key.plain, id, 1, facts)
         yield (
             (index, id),

@@ -171,7 +171,7 @@ class OffenderFacts:
 
     def _violations_after(self, before: "OffenderFacts") -> Iterator[Violation]:
         """The rules for a change that the facts break."""
-        if self.person.cnic != before.person.cnic:
+        if before.person.cnic not in (None, self.person.cnic):
             yield Violation("offender.person.cnic", "IMMUTABLE", "cannot be changed by an update")
         if len(self.convictions) < len(before.convictions):
             yield Violation("offender.convictions", "REMOVED", "must not leave out a conviction of the record")

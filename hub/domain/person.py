@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from hub.domain.cnic import Cnic
+from hub.domain.documents import Document, OldNic, Passport
 from hub.domain.errors import Reason, Refused, Violation, invalid
 
 T = TypeVar("T")
@@ -84,9 +85,9 @@ class IdentityHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """A person as NADRA knows them."""
+    """A person as NADRA knows them; by a CNIC, or by other documents where there is none."""
 
-    cnic: Cnic
+    cnic: Cnic | None
     full_name: str
     full_name_ur: str
     guardian_name: str
@@ -94,6 +95,8 @@ class Person:
     guardian_relation: GuardianRelation
     sex: Sex
     date_of_birth: date
+    old_nic: OldNic | None = None
+    passports: tuple[Passport, ...] = ()
     history: IdentityHistory = IdentityHistory()
 
     @property
@@ -107,9 +110,15 @@ class Person:
         return Guardian(self.guardian_name, self.guardian_name_ur, self.guardian_relation)
 
     @property
-    def cnics(self) -> frozenset[Cnic]:
+    def cnics(self) -> tuple[Cnic, ...]:
         """The number of the card, and every number that it had before."""
-        return frozenset((self.cnic, *(former.was for former in self.history.cnics)))
+        former = (former.was for former in self.history.cnics)
+        return tuple(dict.fromkeys((self.cnic, *former) if self.cnic else former))
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        """Everything that the person is known by."""
+        return tuple(dict.fromkeys((*self.cnics, *([self.old_nic] if self.old_nic else []), *self.passports)))
 
     def after(self, event: IdentityEvent, day: date) -> "Person":
         """The person as something that NADRA reports leaves them; what they had before is kept.
@@ -136,7 +145,8 @@ class Person:
                     self, guardian_name=name, guardian_name_ur=name_ur, guardian_relation=relation, history=past
                 )
             case Cnic():
-                past = replace(past, cnics=_ended(past.cnics, self.cnic, event, day))
+                if self.cnic:
+                    past = replace(past, cnics=_ended(past.cnics, self.cnic, event, day))
                 return replace(self, cnic=event, history=past)
             case Death():
                 if past.died_on:

@@ -127,7 +127,7 @@ class Federation:
             records: list[tuple[Cnic, UUID]] = []
             part: Snapshot | None = None
             async for part in self._store.snapshot_at_head(caller.node.id if own else None):
-                records += [(o.facts.person.cnic, o.id) for o in part.offenders if o.facts]
+                records += [(o.facts.person.cnic, o.id) for o in part.offenders if o.facts and o.facts.person.cnic]
             assert part
             key = secrets.token_bytes(32)
             digests = await asyncio.to_thread(RangeDigests, key, records)

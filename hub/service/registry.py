@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
+from itertools import product
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -12,6 +13,7 @@ from uuid_utils.compat import uuid7
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
 from hub.domain.disclosure import require_owner, require_read, require_reason, require_receiver
+from hub.domain.documents import Document, OldNic
 from hub.domain.errors import Reason, Refused, Violation, invalid
 from hub.domain.feed import Propagation
 from hub.domain.history import Cause, Version
@@ -72,7 +74,7 @@ class Registry:
         database: Database,
         feed: Feed,
         audit: AuditLog,
-        blind_index: Callable[[Cnic], bytes],
+        blind_index: Callable[[Document], bytes],
         clock: Callable[[], datetime],
         *,
         transfer_time: timedelta,
@@ -217,8 +219,8 @@ class Registry:
             new = change(facts)
             # Of two counts in one case, one may have been set aside while the other stands.
             standing = {c.case for c in facts.standing}
-            entered = [(new.person.cnic, c) for c in new.standing if c.case not in standing]
-            for offender_id in (await tx.set_aside(entered)).values():
+            entered = [c for c in new.standing if c.case not in standing]
+            for offender_id in (await tx.set_aside(list(product(new.person.documents, entered)))).values():
                 raise set_aside(offender_id)
             return replace(current, facts=new)
 
@@ -241,19 +243,19 @@ class Registry:
             after = facts.after(conviction_number, event, day)
             if event is CourtEvent.SET_ASIDE:
                 conviction = facts.convictions[conviction_number - 1]
-                for cnic in facts.person.cnics:
-                    await tx.insert_set_aside(current.id, cnic, conviction, day)
+                for document in facts.person.documents:
+                    await tx.insert_set_aside(current.id, document, conviction, day)
             return replace(current, facts=after, transfer=current.transfer if after else None)
 
         return await self._edit(caller, edit, decided)
 
     async def report_identity_event(
-        self, caller: Caller, request: RequestKey, cnic: Cnic, event: IdentityEvent, day: date
+        self, caller: Caller, request: RequestKey, card: Cnic | OldNic, event: IdentityEvent, day: date
     ) -> Written:
         """Keeps what has become of the holder of a card, in the record that has its number.
 
         Args:
-            cnic: the number of the card, or a former one.
+            card: its number, or a former one.
             day: since which it is so.
 
         Raises:
@@ -261,26 +263,19 @@ class Registry:
                 CONVICTION_SET_ASIDE, INVALID_FIELD, REQUEST_ID_REUSED.
         """
 
-        async def reported(tx: Transaction, current: Offender, facts: OffenderFacts) -> Offender:
-            person = facts.person.after(event, day)
-            for number in person.cnics - facts.person.cnics:
-                for offender_id in (await tx.set_aside([(number, c) for c in facts.standing])).values():
-                    raise set_aside(offender_id)
-                for conviction in facts.convictions:
-                    if conviction.finality is Finality.SET_ASIDE and conviction.finality_date:
-                        await tx.insert_set_aside(current.id, number, conviction, conviction.finality_date)
-            return replace(current, facts=replace(facts, person=person))
+        async def reported(_tx: Transaction, current: Offender, facts: OffenderFacts) -> Offender:
+            return replace(current, facts=replace(facts, person=facts.person.after(event, day)))
 
         async with self._database.transaction() as tx:
             # A number stays with its record for as long as that stands, so it can be locked by its id afterwards.
-            holder = (await tx.holders([cnic])).get(cnic)
+            holder = (await tx.holders([card])).get(card)
             replay = (await self._replays(tx, caller.node.id, [request])).get(request.id)
         if holder:
             return await self._edit(caller, Edit(holder.id, request, etag=None), reported)
         if isinstance(replay, Written):
             return replay
         # Who asks about a number learns that it is on no record: an answer like that of a check.
-        await self._audit.append(AuditEntry(self._clock(), caller, self._blind_index(cnic), Reason.OFFENDER_NOT_FOUND))
+        await self._audit.append(AuditEntry(self._clock(), caller, self._blind_index(card), Reason.OFFENDER_NOT_FOUND))
         raise replay or not_found()
 
     async def propose_transfer(self, caller: Caller, edit: Edit, receiver: str) -> Written:
@@ -396,6 +391,8 @@ class Registry:
             if edit.etag not in (None, current.etag):
                 raise Refused(Reason.ETAG_MISMATCH, "the record changed since it was read; read it again")
             changed = await change(tx, current, current.facts)
+            if changed.facts:
+                await _hold_set_aside(tx, current, changed.facts, current.facts)
             offender = replace(changed, version=current.version + 1, updated_at=self._clock())
             if not await tx.update_offender(current, Version(offender, Cause.of(caller, edit.reason))):
                 raise await self._duplicate(tx, offender)
@@ -422,20 +419,40 @@ class Registry:
         if not drafts:
             return {}
         replays = await self._replays(tx, node, [d.request for d in drafts])
-        holders = await tx.holders([d.facts.person.cnic for d in drafts])
-        past = await tx.set_aside([(d.facts.person.cnic, c) for d in drafts for c in d.facts.convictions])
-        reasons: dict[Cnic, Refused] = {cnic: set_aside(offender_id) for (cnic, _), offender_id in past.items()}
-        reasons |= {cnic: already_exists(holder) for cnic, holder in holders.items()}
-        return {d.request.id: reasons.get(d.facts.person.cnic, conflict()) for d in drafts} | replays
+        stated = [d.facts for d in drafts]
+        holders = await tx.holders([document for facts in stated for document in facts.person.documents])
+        past = await tx.set_aside(
+            [each for facts in stated for each in product(facts.person.documents, facts.convictions)]
+        )
+        reasons: dict[Document, Refused] = {document: set_aside(id) for (document, _), id in past.items()}
+        reasons |= {document: already_exists(holder) for document, holder in holders.items()}
+        return {
+            d.request.id: next((reasons[each] for each in d.facts.person.documents if each in reasons), conflict())
+            for d in drafts
+        } | replays
 
     async def _duplicate(self, tx: Transaction, offender: Offender) -> Refused:
         """Why a record could not come to have a number."""
-        holders = await tx.holders(offender.facts.person.cnics if offender.facts else ())
+        holders = await tx.holders(offender.facts.person.documents if offender.facts else ())
         others = [holder for holder in holders.values() if holder.id != offender.id]
         return duplicate(offender, others[0]) if others else conflict()
 
     def _entry(self, caller: Caller, offender: Offender) -> AuditEntry:
         return AuditEntry(self._clock(), caller, offender.id.bytes, "ALLOWED")
+
+
+async def _hold_set_aside(tx: Transaction, record: Offender, facts: OffenderFacts, before: OffenderFacts) -> None:
+    """Lets what was set aside be so under every document that the person comes to have.
+
+    Raises:
+        Refused: CONVICTION_SET_ASIDE: under such a document one was that stands here.
+    """
+    for document in set(facts.person.documents) - set(before.person.documents):
+        for offender_id in (await tx.set_aside([(document, c) for c in facts.standing])).values():
+            raise set_aside(offender_id)
+        for conviction in facts.convictions:
+            if conviction.finality is Finality.SET_ASIDE and conviction.finality_date:
+                await tx.insert_set_aside(record.id, document, conviction, conviction.finality_date)
 
 
 def _require_owner(caller: Caller, current: Offender, reason: str) -> None:
@@ -485,15 +502,15 @@ def duplicate(offender: Offender, other: Offender) -> Refused:
     """Two records turn out to be of one person: the error names both."""
     return Refused(
         Reason.OFFENDER_DUPLICATE,
-        "another record has the number: both are of one person, and NPB is to merge them",
+        "another record has the document: both are of one person, and NPB is to merge them",
         metadata={"offender": offender.name, "duplicate": other.name},
     )
 
 
 def already_exists(holder: Offender) -> Refused:
-    """The CNIC is on the register: the error names the record, not the person."""
+    """A document of the person is on the register: the error names the record, not the person."""
     return Refused(
         Reason.OFFENDER_ALREADY_EXISTS,
-        "the CNIC is on the register already",
+        "the person is on the register already",
         metadata={"offender": holder.name, "owner": f"nodes/{holder.owner}"},
     )

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
+from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -17,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.alarm import Alarm, AlarmKind
 from hub.domain.audit import AuditEntry
-from hub.domain.cnic import Cnic
 from hub.domain.disclosure import Channel, DisclosureMode, DisclosurePolicy
+from hub.domain.documents import Document
 from hub.domain.feed import Propagation, Receipt
 from hub.domain.history import Version
 from hub.domain.node import Enrolment, Node, NodeChange, NodeState, Role
@@ -215,11 +216,11 @@ class StoreTransaction:
         facts = {v.offender.id: v.offender.facts for v in versions if v.offender.facts}
         if not facts:
             return set()
-        claims = [(self._vault.index(cnic), id) for id, stated in facts.items() for cnic in stated.person.cnics]
+        claims = [(self._vault.index(each), id) for id, stated in facts.items() for each in stated.person.documents]
         claimed = await self._claim(claims)
         entered = facts.keys() - {id for index, id in claims if (index, id) not in claimed}
         # Only now: whoever enters a number waits for the transaction that seals the record which has it.
-        convictions = {id: [(facts[id].person.cnic, c) for c in facts[id].convictions] for id in entered}
+        convictions = {id: list(product(facts[id].person.documents, facts[id].convictions)) for id in entered}
         past = await self.set_aside([entry for entries in convictions.values() for entry in entries])
         entered -= {id for id, entries in convictions.items() if not past.keys().isdisjoint(entries)}
         await self._release(index for index, id in claimed if id not in entered)
@@ -253,8 +254,8 @@ class StoreTransaction:
             await self._connection.execute(delete(offender_number).where(offender_number.c.number_index.in_(given)))
 
     async def set_aside(
-        self, convictions: Collection[tuple[Cnic, Conviction]]
-    ) -> Mapping[tuple[Cnic, Conviction], UUID]:
+        self, convictions: Collection[tuple[Document, Conviction]]
+    ) -> Mapping[tuple[Document, Conviction], UUID]:
         if not convictions:
             return {}
         indexes = {entry: self._vault.conviction_index(entry[0], entry[1].case) for entry in convictions}
@@ -266,16 +267,16 @@ class StoreTransaction:
             if index in found and entry[1].conviction_date <= found[index].day
         }
 
-    async def insert_set_aside(self, offender_id: UUID, cnic: Cnic, conviction: Conviction, day: date) -> None:
-        index = self._vault.conviction_index(cnic, conviction.case)
+    async def insert_set_aside(self, offender_id: UUID, document: Document, conviction: Conviction, day: date) -> None:
+        index = self._vault.conviction_index(document, conviction.case)
         statement = pg_insert(set_aside).values(conviction_index=index, offender_id=offender_id, day=day)
         newest = {"offender_id": offender_id, "day": func.greatest(set_aside.c.day, day)}
         await self._connection.execute(
             statement.on_conflict_do_update(index_elements=[set_aside.c.conviction_index], set_=newest)
         )
 
-    async def holders(self, cnics: Collection[Cnic]) -> Mapping[Cnic, Offender]:
-        indexes = {self._vault.index(cnic): cnic for cnic in cnics}
+    async def holders(self, documents: Collection[Document]) -> Mapping[Document, Offender]:
+        indexes = {self._vault.index(document): document for document in documents}
         by = offender_number.c
         query = select_current().add_columns(by.number_index).join(offender_number, by.offender_id == offender.c.id)
         rows = await self._connection.execute(query.where(by.number_index.in_(indexes)))
@@ -318,15 +319,16 @@ class StoreTransaction:
         )
         if changed.facts is None:
             # The key is in no other place: with it every version of the record and its notices are gone.
-            statement = statement.values(wrapped_key=None, erased_numbers=sorted(had))
+            cnics = before.facts.person.cnics if before.facts else ()
+            statement = statement.values(wrapped_key=None, erased_numbers=[self._vault.index(cnic) for cnic in cnics])
         wrapped = (await self._connection.execute(statement)).scalar_one()
         key = bodies.unwrap(self._vault, changed.id, wrapped) if wrapped else None
         await self._insert_versions([(version, key)])
         return True
 
     def _numbers(self, record: Offender) -> set[bytes]:
-        """The blind indexes of a record's numbers; a sealed one has none."""
-        return {self._vault.index(cnic) for cnic in record.facts.person.cnics} if record.facts else set()
+        """The blind indexes of a record's documents; a sealed one has none."""
+        return {self._vault.index(each) for each in record.facts.person.documents} if record.facts else set()
 
     async def _insert_versions(self, versions: Sequence[tuple[Version, bytes | None]]) -> None:
         rows = [

@@ -8,7 +8,7 @@ once.
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
 from enum import StrEnum
@@ -25,6 +25,7 @@ from hub.domain.alarm import Alarm
 from hub.domain.cnic import Cnic
 from hub.domain.disclosure import Channel, DisclosureMode, DisclosurePolicy
 from hub.domain.districts import find_district
+from hub.domain.documents import OldNic, Passport
 from hub.domain.errors import Violation, invalid
 from hub.domain.feed import Event, FederationStatus, IndexedOffender, Progress
 from hub.domain.history import Version
@@ -132,6 +133,25 @@ class Reader:
             self.wrong(field, "INVALID_CNIC", "is not a 13-digit CNIC")
             return None
 
+    def old_nic(self, field: str, value: str) -> OldNic | None:
+        """The number of an old card."""
+        try:
+            return OldNic.parse(value)
+        except ValueError:
+            self.wrong(field, "INVALID_OLD_NIC", "is not an 11-digit number of an old card")
+            return None
+
+    def passport(self, field: str, message: offender_pb2.Passport) -> Passport | None:
+        """A passport."""
+        if pycountry.countries.get(alpha_3=message.country) is None:
+            self.wrong(f"{field}.country", "UNKNOWN_COUNTRY", "must be the ISO 3166-1 alpha-3 code of a country")
+            return None
+        try:
+            return Passport.parse(message.country, message.number)
+        except ValueError:
+            self.wrong(f"{field}.number", "INVALID_PASSPORT", "must have 1 to 9 letters and digits")
+            return None
+
     def district(self, field: str, value: str) -> str:
         """A district in the gazetteer's spelling."""
         found = find_district(value)
@@ -210,9 +230,8 @@ def offender_facts(message: offender_pb2.Offender, now: datetime, before: Offend
     """
     with _reading() as read:
         who = message.person
-        cnic = read.cnic("offender.person.cnic", who.cnic)
         person = Person(
-            cnic=cnic or _NO_CNIC,
+            cnic=read.cnic("offender.person.cnic", who.cnic) if who.cnic else None,
             full_name=read.name("offender.person.full_name", who.full_name),
             full_name_ur=read.urdu_name("offender.person.full_name_ur", who.full_name_ur),
             guardian_name=read.name("offender.person.guardian_name", who.guardian_name),
@@ -220,6 +239,8 @@ def offender_facts(message: offender_pb2.Offender, now: datetime, before: Offend
             guardian_relation=_member(GuardianRelation, offender_pb2.GuardianRelation, who.guardian_relation),
             sex=_member(Sex, offender_pb2.Sex, who.sex),
             date_of_birth=read.day("offender.person.date_of_birth", who.date_of_birth),
+            old_nic=read.old_nic("offender.person.old_nic", who.old_nic) if who.old_nic else None,
+            passports=_passports(read, who.passports),
             history=before.person.history if before else IdentityHistory(),
         )
         facts = OffenderFacts(
@@ -235,6 +256,11 @@ def offender_facts(message: offender_pb2.Offender, now: datetime, before: Offend
     return facts
 
 
+def _passports(read: Reader, messages: Iterable[offender_pb2.Passport]) -> tuple[Passport, ...]:
+    found = (read.passport(f"offender.person.passports[{index}]", each) for index, each in enumerate(messages))
+    return tuple(passport for passport in found if passport)
+
+
 def court_event(message: registry_service_pb2.RecordCourtEventRequest, now: datetime) -> tuple[CourtEvent, date]:
     """What happened at a court, and on which day.
 
@@ -248,19 +274,19 @@ def court_event(message: registry_service_pb2.RecordCourtEventRequest, now: date
     return _member(CourtEvent, offender_pb2.CourtEvent, message.event), day
 
 
-def identity_event(message: identity_pb2.IdentityEvent, now: datetime) -> tuple[Cnic, IdentityEvent, date]:
+def identity_event(message: identity_pb2.IdentityEvent, now: datetime) -> tuple[Cnic | OldNic, IdentityEvent, date]:
     """The number of a card, what its holder has become, and since which day.
 
     Raises:
         Refused: INVALID_FIELD.
     """
     with _reading() as read:
-        cnic = read.cnic("event.cnic", message.cnic) or _NO_CNIC
+        card = read.cnic("event.cnic", message.cnic) if message.cnic else read.old_nic("event.old_nic", message.old_nic)
         day = read.day("event.event_date", message.event_date)
         if day > today(now):
             read.wrong("event.event_date", "IN_FUTURE", "must not lie in the future")
         event = _identity(read, message)
-    return cnic, event, day
+    return card or _NO_CNIC, event, day
 
 
 def _identity(read: Reader, message: identity_pb2.IdentityEvent) -> IdentityEvent:
@@ -380,7 +406,7 @@ def _facts_message(facts: OffenderFacts) -> offender_pb2.Offender:
     person = facts.person
     return offender_pb2.Offender(
         person=offender_pb2.Person(
-            cnic=person.cnic.formatted,
+            cnic=person.cnic.formatted if person.cnic else "",
             full_name=person.full_name,
             full_name_ur=person.full_name_ur,
             guardian_name=person.guardian_name,
@@ -388,6 +414,8 @@ def _facts_message(facts: OffenderFacts) -> offender_pb2.Offender:
             guardian_relation=_value(offender_pb2.GuardianRelation, person.guardian_relation),
             sex=_value(offender_pb2.Sex, person.sex),
             date_of_birth=person.date_of_birth.isoformat(),
+            old_nic=person.old_nic.formatted if person.old_nic else "",
+            passports=[offender_pb2.Passport(country=each.country, number=each.number) for each in person.passports],
             history=_history_message(person.history) if person.history != IdentityHistory() else None,
         ),
         district=facts.district,
@@ -448,7 +476,7 @@ def _conviction_message(number: int, conviction: Conviction) -> offender_pb2.Con
 
 _MAX_PATHS = 20
 _UPDATABLE = {"person", "district", "convictions"} | {
-    f"person.{field.name}" for field in offender_pb2.Person.DESCRIPTOR.fields if field.name not in ("cnic", "history")
+    f"person.{field.name}" for field in offender_pb2.Person.DESCRIPTOR.fields if field.name != "history"
 }
 
 

@@ -93,9 +93,9 @@ class RegistryServicer(RegistryServiceServicer):
     async def ReportIdentityEvent(
         self, request: pb.ReportIdentityEventRequest, context: Any
     ) -> pb.ReportIdentityEventResponse:
-        cnic, event, day = convert.identity_event(request.event, self._clock())
+        card, event, day = convert.identity_event(request.event, self._clock())
         key = convert.request_key(request)
-        written = await self._registry.report_identity_event(current_caller(), key, cnic, event, day)
+        written = await self._registry.report_identity_event(current_caller(), key, card, event, day)
         return pb.ReportIdentityEventResponse(offender=written.offender.name, revision=written.revision.token)
 
     async def ProposeTransfer(self, request: pb.ProposeTransferRequest, context: Any) -> pb.ProposeTransferResponse:

@@ -196,6 +196,9 @@ def test_the_texts_of_a_record_are_these() -> None:
         "registry.Person.guardian_name",
         "registry.Person.guardian_name_ur",
         "registry.Person.date_of_birth",
+        "registry.Person.old_nic",
+        "registry.Passport.country",
+        "registry.Passport.number",
         "registry.IdentityHistory.death_date",
         "registry.FormerName.full_name",
         "registry.FormerName.full_name_ur",
@@ -236,7 +239,7 @@ def test_a_person_in_a_record_is_the_offender() -> None:
 
 
 def test_names_numbers_and_addresses_of_people_are_marked_personal() -> None:
-    personal = re.compile("^(cnic|full_name.*|guardian_name.*|date_of_birth|death_date|address)$")
+    personal = re.compile("^(cnic|old_nic|number|full_name.*|guardian_name.*|date_of_birth|death_date|address)$")
     for field in fields():
         if field.type == FieldDescriptor.TYPE_STRING and personal.search(field.name):
             sensitivity = field.GetOptions().Extensions[access_pb2.sensitivity]

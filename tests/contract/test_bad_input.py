@@ -49,7 +49,7 @@ from tests.support.contract import (
     rules,
 )
 from tests.support.hub import RunningHub
-from tests.support.people import fresh_offender
+from tests.support.people import fresh_offender, fresh_old_nic, fresh_passport
 
 pytest_plugins = ["tests.support.nodes"]
 
@@ -66,6 +66,8 @@ def full_offender() -> Offender:
     """A record with every field that a request may set."""
     offender = fresh_offender()
     offender.convictions[0].finality_date = offender.convictions[0].conviction_date
+    offender.person.old_nic = fresh_old_nic()
+    offender.person.passports.append(fresh_passport())
     return offender
 
 
@@ -376,6 +378,12 @@ def test_a_name_is_in_its_script(refuses: Refuses, kind: str, path: str) -> None
         ("update", "offender.convictions[0].offence_code", "PPC-9999"),
         ("update", "offender.convictions[0].finality_date", "1999-12-31"),
         ("update", "offender.person.cnic", "91234-1234567-1"),
+        ("create", "offender.person.old_nic", "1234567890"),
+        ("create", "offender.person.old_nic", "9123400000001"),
+        ("create", "offender.person.passports[0].country", "XXX"),
+        ("create", "offender.person.passports[0].number", "1234567890"),
+        ("create", "offender.person.passports[0].number", "<<<"),
+        ("update", "offender.person.old_nic", "1234567890"),
         ("update", "offender.name", NOT_SET),
         ("update", "offender.name", "offenders/somebody"),
         ("update", "offender.etag", NOT_SET),

@@ -185,12 +185,14 @@ PERSON = {
     "guardian_name": "Dilkhushdad Qanarwala",
     "guardian_name_ur": "دلخوشداد قناروالا",
     "date_of_birth": "1961-07-19",
+    "old_nic": "943-21-998874",
 }
 TEXTS = f"{PERSON['full_name']} {PERSON['full_name_ur']} {CNIC} +923009998877"
 CANARIES = (
     *(CNIC, "9432176543219", "۹۴۳۲۱۷۶۵۴۳۲۱۹", UNKNOWN_CNIC, "9432112345678", "3009998877", "1961-07-19"),
     *("Zhobaryal", "Qanarwala", "ژوبریال", "قناروالا", "Dilkhushdad", "دلخوشداد"),
     *("Xerxesbaz", "خشیارباز", "Kanariya Lane"),
+    *("94321998874", "943-21-998874", "QX7654321"),
     *(NEW_CNIC, "9432199887765", "Khudadadyar", "Gulandamshah", "2026-02-07"),
 )
 """What must not be found anywhere: of one person who exists nowhere else."""
@@ -233,6 +235,7 @@ def broken(hub: RunningHub, table: str) -> Iterator[None]:
 def use(hub: RunningHub) -> None:
     """Calls of every kind about the one person: good, refused, and while the database fails."""
     convict = fresh_offender(**PERSON)
+    convict.person.passports.add(country="AFG", number="QX7654321")
     with (
         hub.client("punjab-police") as station,
         hub.client("sindh-police") as other,

@@ -122,7 +122,7 @@ def offender(record: Offender) -> str:
     fields = {"record": record.name}
     if record.HasField("person"):
         fields |= {
-            "CNIC": record.person.cnic,
+            "known by": _documents(record.person),
             "name": person(record.person),
             "sex, born": f"{word(record.person, 'sex')}, {record.person.date_of_birth}",
             "district": record.district,
@@ -138,6 +138,13 @@ def offender(record: Offender) -> str:
     lines = [f"{label:<10} {clean(value)}" for label, value in fields.items()]
     lines += map(clean, _former(record.person.history))
     return "\n".join([*lines, *(f"conviction {_conviction(c)}" for c in record.convictions)])
+
+
+def _documents(who: Person) -> str:
+    """The numbers of a person's documents."""
+    found = [f"CNIC {who.cnic}"] if who.cnic else []
+    found += [f"NIC {who.old_nic}"] if who.old_nic else []
+    return ", ".join(found + [f"passport {each.country} {each.number}" for each in who.passports])
 
 
 def _former(history: IdentityHistory) -> Iterator[str]:

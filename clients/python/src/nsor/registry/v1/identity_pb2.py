@@ -26,7 +26,7 @@ from nsor.common.v1 import access_pb2 as nsor_dot_common_dot_v1_dot_access__pb2
 from nsor.registry.v1 import offender_pb2 as nsor_dot_registry_dot_v1_dot_offender__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fnsor/registry/v1/identity.proto\x12\x10nsor.registry.v1\x1a\x1bnsor/common/v1/access.proto\x1a\x1fnsor/registry/v1/offender.proto\"\xf0\x02\n\rIdentityEvent\x12\"\n\x04\x63nic\x18\x01 \x01(\tB\x0e\xb0\xbb\x18\x01\xbaH\x07r\x02\x18@\xc8\x01\x01R\x04\x63nic\x12\x45\n\nevent_date\x18\x02 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xc8\x01\x01R\teventDate\x12\x36\n\x08new_name\x18\x03 \x01(\x0b\x32\x19.nsor.registry.v1.NewNameH\x00R\x07newName\x12\x42\n\x0cnew_guardian\x18\x04 \x01(\x0b\x32\x1d.nsor.registry.v1.NewGuardianH\x00R\x0bnewGuardian\x12\x36\n\x08new_cnic\x18\x05 \x01(\x0b\x32\x19.nsor.registry.v1.NewCnicH\x00R\x07newCnic\x12/\n\x05\x64\x65\x61th\x18\x06 \x01(\x0b\x32\x17.nsor.registry.v1.DeathH\x00R\x05\x64\x65\x61thB\x0f\n\x06\x64\x65tail\x12\x05\xbaH\x02\x08\x01\"e\n\x07NewName\x12+\n\tfull_name\x18\x01 \x01(\tB\x0e\xb0\xbb\x18\x01\xbaH\x07r\x02\x18x\xc8\x01\x01R\x08\x66ullName\x12-\n\x0c\x66ull_name_ur\x18\x02 \x01(\tB\x0b\xb0\xbb\x18\x01\xbaH\x04r\x02\x18xR\nfullNameUr\"\xd7\x01\n\x0bNewGuardian\x12\x33\n\rguardian_name\x18\x01 \x01(\tB\x0e\xb0\xbb\x18\x01\xbaH\x07r\x02\x18x\xc8\x01\x01R\x0cguardianName\x12\x35\n\x10guardian_name_ur\x18\x02 \x01(\tB\x0b\xb0\xbb\x18\x01\xbaH\x04r\x02\x18xR\x0eguardianNameUr\x12\\\n\x11guardian_relation\x18\x03 \x01(\x0e\x32\".nsor.registry.v1.GuardianRelationB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x10guardianRelation\"-\n\x07NewCnic\x12\"\n\x04\x63nic\x18\x01 \x01(\tB\x0e\xb0\xbb\x18\x01\xbaH\x07r\x02\x18@\xc8\x01\x01R\x04\x63nic\"\x07\n\x05\x44\x65\x61thb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fnsor/registry/v1/identity.proto\x12\x10nsor.registry.v1\x1a\x1bnsor/common/v1/access.proto\x1a\x1fnsor/registry/v1/offender.proto\"\xff\x03\n\rIdentityEvent\x12\x1f\n\x04\x63nic\x18\x01 \x01(\tB\x0b\xb0\xbb\x18\x01\xbaH\x04r\x02\x18@R\x04\x63nic\x12\x45\n\nevent_date\x18\x02 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xc8\x01\x01R\teventDate\x12\x36\n\x08new_name\x18\x03 \x01(\x0b\x32\x19.nsor.registry.v1.NewNameH\x00R\x07newName\x12\x42\n\x0cnew_guardian\x18\x04 \x01(\x0b\x32\x1d.nsor.registry.v1.NewGuardianH\x00R\x0bnewGuardian\x12\x36\n\x08new_cnic\x18\x05 \x01(\x0b\x32\x19.nsor.registry.v1.NewCnicH\x00R\x07newCnic\x12/\n\x05\x64\x65\x61th\x18\x06 \x01(\x0b\x32\x17.nsor.registry.v1.DeathH\x00R\x05\x64\x65\x61th\x12$\n\x07old_nic\x18\x07 \x01(\tB\x0b\xb0\xbb\x18\x01\xbaH\x04r\x02\x18@R\x06oldNic:j\xbaHg\x1a\x65\n\rrequires.cnic\x12)cnic is required, or old_nic in its place\x1a)(this.cnic != \'\') != (this.old_nic != \'\')B\x0f\n\x06\x64\x65tail\x12\x05\xbaH\x02\x08\x01\"e\n\x07NewName\x12+\n\tfull_name\x18\x01 \x01(\tB\x0e\xb0\xbb\x18\x01\xbaH\x07r\x02\x18x\xc8\x01\x01R\x08\x66ullName\x12-\n\x0c\x66ull_name_ur\x18\x02 \x01(\tB\x0b\xb0\xbb\x18\x01\xbaH\x04r\x02\x18xR\nfullNameUr\"\xd7\x01\n\x0bNewGuardian\x12\x33\n\rguardian_name\x18\x01 \x01(\tB\x0e\xb0\xbb\x18\x01\xbaH\x07r\x02\x18x\xc8\x01\x01R\x0cguardianName\x12\x35\n\x10guardian_name_ur\x18\x02 \x01(\tB\x0b\xb0\xbb\x18\x01\xbaH\x04r\x02\x18xR\x0eguardianNameUr\x12\\\n\x11guardian_relation\x18\x03 \x01(\x0e\x32\".nsor.registry.v1.GuardianRelationB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x10guardianRelation\"-\n\x07NewCnic\x12\"\n\x04\x63nic\x18\x01 \x01(\tB\x0e\xb0\xbb\x18\x01\xbaH\x07r\x02\x18@\xc8\x01\x01R\x04\x63nic\"\x07\n\x05\x44\x65\x61thb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,9 +36,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IDENTITYEVENT'].oneofs_by_name['detail']._loaded_options = None
   _globals['_IDENTITYEVENT'].oneofs_by_name['detail']._serialized_options = b'\272H\002\010\001'
   _globals['_IDENTITYEVENT'].fields_by_name['cnic']._loaded_options = None
-  _globals['_IDENTITYEVENT'].fields_by_name['cnic']._serialized_options = b'\260\273\030\001\272H\007r\002\030@\310\001\001'
+  _globals['_IDENTITYEVENT'].fields_by_name['cnic']._serialized_options = b'\260\273\030\001\272H\004r\002\030@'
   _globals['_IDENTITYEVENT'].fields_by_name['event_date']._loaded_options = None
   _globals['_IDENTITYEVENT'].fields_by_name['event_date']._serialized_options = b'\272H#r\0362\034^[0-9]{4}-[0-9]{2}-[0-9]{2}$\310\001\001'
+  _globals['_IDENTITYEVENT'].fields_by_name['old_nic']._loaded_options = None
+  _globals['_IDENTITYEVENT'].fields_by_name['old_nic']._serialized_options = b'\260\273\030\001\272H\004r\002\030@'
+  _globals['_IDENTITYEVENT']._loaded_options = None
+  _globals['_IDENTITYEVENT']._serialized_options = b'\272Hg\032e\n\rrequires.cnic\022)cnic is required, or old_nic in its place\032)(this.cnic != \'\') != (this.old_nic != \'\')'
   _globals['_NEWNAME'].fields_by_name['full_name']._loaded_options = None
   _globals['_NEWNAME'].fields_by_name['full_name']._serialized_options = b'\260\273\030\001\272H\007r\002\030x\310\001\001'
   _globals['_NEWNAME'].fields_by_name['full_name_ur']._loaded_options = None
@@ -52,13 +56,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NEWCNIC'].fields_by_name['cnic']._loaded_options = None
   _globals['_NEWCNIC'].fields_by_name['cnic']._serialized_options = b'\260\273\030\001\272H\007r\002\030@\310\001\001'
   _globals['_IDENTITYEVENT']._serialized_start=116
-  _globals['_IDENTITYEVENT']._serialized_end=484
-  _globals['_NEWNAME']._serialized_start=486
-  _globals['_NEWNAME']._serialized_end=587
-  _globals['_NEWGUARDIAN']._serialized_start=590
-  _globals['_NEWGUARDIAN']._serialized_end=805
-  _globals['_NEWCNIC']._serialized_start=807
-  _globals['_NEWCNIC']._serialized_end=852
-  _globals['_DEATH']._serialized_start=854
-  _globals['_DEATH']._serialized_end=861
+  _globals['_IDENTITYEVENT']._serialized_end=627
+  _globals['_NEWNAME']._serialized_start=629
+  _globals['_NEWNAME']._serialized_end=730
+  _globals['_NEWGUARDIAN']._serialized_start=733
+  _globals['_NEWGUARDIAN']._serialized_end=948
+  _globals['_NEWCNIC']._serialized_start=950
+  _globals['_NEWCNIC']._serialized_end=995
+  _globals['_DEATH']._serialized_start=997
+  _globals['_DEATH']._serialized_end=1004
 # @@protoc_insertion_point(module_scope)

@@ -29,12 +29,17 @@ class IdentityEvent(_message.Message):
     NEW_GUARDIAN_FIELD_NUMBER: _builtins.int
     NEW_CNIC_FIELD_NUMBER: _builtins.int
     DEATH_FIELD_NUMBER: _builtins.int
+    OLD_NIC_FIELD_NUMBER: _builtins.int
     cnic: _builtins.str
-    """Required. The number of the card, or one that it had before. Dashes, spaces and Urdu digits are understood."""
+    """The number of the card, or one that it had before. Dashes, spaces and Urdu digits are understood. Required, unless
+    the holder is known by `old_nic`.
+    """
     event_date: _builtins.str
     """Required. Day since which it is so, as "YYYY-MM-DD". Not in the future, not before the birth, not after the death, and
     not before the last event of the same kind.
     """
+    old_nic: _builtins.str
+    """In the place of `cnic`: the 11-digit number of a card from before 2004, for example of a holder who gets a CNIC."""
     @_builtins.property
     def new_name(self) -> Global___NewName:
         """The holder has another name."""
@@ -60,10 +65,11 @@ class IdentityEvent(_message.Message):
         new_guardian: Global___NewGuardian | None = ...,
         new_cnic: Global___NewCnic | None = ...,
         death: Global___Death | None = ...,
+        old_nic: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["death", b"death", "detail", b"detail", "new_cnic", b"new_cnic", "new_guardian", b"new_guardian", "new_name", b"new_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cnic", b"cnic", "death", b"death", "detail", b"detail", "event_date", b"event_date", "new_cnic", b"new_cnic", "new_guardian", b"new_guardian", "new_name", b"new_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cnic", b"cnic", "death", b"death", "detail", b"detail", "event_date", b"event_date", "new_cnic", b"new_cnic", "new_guardian", b"new_guardian", "new_name", b"new_name", "old_nic", b"old_nic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_detail: _TypeAlias = _typing.Literal["new_name", "new_guardian", "new_cnic", "death"]  # noqa: Y015
     _WhichOneofArgType_detail: _TypeAlias = _typing.Literal["detail", b"detail"]  # noqa: Y015

@@ -332,7 +332,9 @@ Global___Transfer: _TypeAlias = Transfer  # noqa: Y015
 
 @_typing.final
 class Person(_message.Message):
-    """A person as NADRA knows them. There is no field for any person but the offender."""
+    """A person as NADRA knows them; a person without a CNIC by an older card or a passport. Two records have no document in
+    common. There is no field for any person but the offender.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -345,9 +347,11 @@ class Person(_message.Message):
     SEX_FIELD_NUMBER: _builtins.int
     DATE_OF_BIRTH_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
+    OLD_NIC_FIELD_NUMBER: _builtins.int
+    PASSPORTS_FIELD_NUMBER: _builtins.int
     cnic: _builtins.str
-    """Required. The 13-digit number of the identity card (CNIC). Dashes, spaces and Urdu digits are understood in a
-    request; answers give "35202-0000000-1". Cannot be changed by an update.
+    """The 13-digit number of the identity card (CNIC), by which checks find the person. Dashes, spaces and Urdu digits
+    are understood in a request; answers give "35202-0000000-1". An update can add it, not change it: NADRA does.
     """
     full_name: _builtins.str
     """Required. Full name in Latin script. 1 to 120 characters."""
@@ -363,9 +367,17 @@ class Person(_message.Message):
     """Required. Sex as on the card. Never derived from the number."""
     date_of_birth: _builtins.str
     """Required. Date of birth, as "YYYY-MM-DD" (ISO 8601). Not before 1900, not in the future."""
+    old_nic: _builtins.str
+    """The 11-digit number of a card from before 2004 (NIC). Dashes, spaces and Urdu digits are understood in a request;
+    answers give "270-55-123456". FindOffender finds the person by it; checks do not.
+    """
     @_builtins.property
     def history(self) -> Global___IdentityHistory:
         """Output only. What NADRA reported of the person (ReportIdentityEvent); not set while it reported nothing."""
+
+    @_builtins.property
+    def passports(self) -> _containers.RepeatedCompositeFieldContainer[Global___Passport]:
+        """Passports, up to 10, those that have ended among them. FindOffender finds the person by each; checks do not."""
 
     def __init__(
         self,
@@ -379,14 +391,44 @@ class Person(_message.Message):
         sex: Global___Sex.ValueType = ...,
         date_of_birth: _builtins.str = ...,
         history: Global___IdentityHistory | None = ...,
+        old_nic: _builtins.str = ...,
+        passports: _abc.Iterable[Global___Passport] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["history", b"history"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cnic", b"cnic", "date_of_birth", b"date_of_birth", "full_name", b"full_name", "full_name_ur", b"full_name_ur", "guardian_name", b"guardian_name", "guardian_name_ur", b"guardian_name_ur", "guardian_relation", b"guardian_relation", "history", b"history", "sex", b"sex"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cnic", b"cnic", "date_of_birth", b"date_of_birth", "full_name", b"full_name", "full_name_ur", b"full_name_ur", "guardian_name", b"guardian_name", "guardian_name_ur", b"guardian_name_ur", "guardian_relation", b"guardian_relation", "history", b"history", "old_nic", b"old_nic", "passports", b"passports", "sex", b"sex"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Person: _TypeAlias = Person  # noqa: Y015
+
+@_typing.final
+class Passport(_message.Message):
+    """A passport."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTRY_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    country: _builtins.str
+    """Required. The country that issued it, as ISO 3166-1 alpha-3, for example "AFG"."""
+    number: _builtins.str
+    """Required. The number: 1 to 9 letters A to Z and digits (ICAO Doc 9303). Small letters, dashes and spaces are
+    understood in a request.
+    """
+    def __init__(
+        self,
+        *,
+        country: _builtins.str = ...,
+        number: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["country", b"country", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Passport: _TypeAlias = Passport  # noqa: Y015
 
 @_typing.final
 class IdentityHistory(_message.Message):

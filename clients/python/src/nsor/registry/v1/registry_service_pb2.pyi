@@ -351,8 +351,8 @@ class UpdateOffenderRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Required. What to change, 1 to 20 paths: `person` or any field of it but `person.cnic` and
-        `person.history`, `district`, `convictions`.
+        """Required. What to change, 1 to 20 paths: `person` or any field of it but `person.history`,
+        `district`, `convictions`.
         """
 
     @_builtins.property
