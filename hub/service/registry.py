@@ -161,6 +161,25 @@ class Registry:
         await self._audit.append(self._entry(caller, offender))
         return offender
 
+    async def find(self, caller: Caller, document: Document, *, at_least: str = "") -> Offender:
+        """Reads the record that a document stands on.
+
+        Args:
+            at_least: token of a revision that the answer must not be older than; empty for none.
+
+        Raises:
+            Refused: OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+                REVISION_NOT_REACHED.
+        """
+        await reach(self._feed, at_least)
+        async with self._database.transaction() as tx:
+            offender = (await tx.holders([document])).get(document)
+        if offender is None:
+            raise await self._nobody(caller, document)
+        require_read(caller, offender)
+        await self._audit.append(AuditEntry(self._clock(), caller, self._blind_index(document), "ALLOWED"))
+        return offender
+
     async def versions(self, caller: Caller, offender_id: UUID, *, before: int | None, limit: int) -> Sequence[Version]:
         """Lists the versions of a record, newest first, older than `before`.
 
@@ -274,9 +293,7 @@ class Registry:
             return await self._edit(caller, Edit(holder.id, request, etag=None), reported)
         if isinstance(replay, Written):
             return replay
-        # Who asks about a number learns that it is on no record: an answer like that of a check.
-        await self._audit.append(AuditEntry(self._clock(), caller, self._blind_index(card), Reason.OFFENDER_NOT_FOUND))
-        raise replay or not_found()
+        raise replay or await self._nobody(caller, card)
 
     async def propose_transfer(self, caller: Caller, edit: Edit, receiver: str) -> Written:
         """Proposes to hand a record over; its owner stays responsible until the receiver accepts.
@@ -430,6 +447,12 @@ class Registry:
             d.request.id: next((reasons[each] for each in d.facts.person.documents if each in reasons), conflict())
             for d in drafts
         } | replays
+
+    async def _nobody(self, caller: Caller, document: Document) -> Refused:
+        """No record has a document: an answer about a person, like that of a check, so its trace is durable before."""
+        entry = AuditEntry(self._clock(), caller, self._blind_index(document), Reason.OFFENDER_NOT_FOUND)
+        await self._audit.append(entry)
+        return not_found()
 
     async def _duplicate(self, tx: Transaction, offender: Offender) -> Refused:
         """Why a record could not come to have a number."""

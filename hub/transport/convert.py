@@ -25,7 +25,7 @@ from hub.domain.alarm import Alarm
 from hub.domain.cnic import Cnic
 from hub.domain.disclosure import Channel, DisclosureMode, DisclosurePolicy
 from hub.domain.districts import find_district
-from hub.domain.documents import OldNic, Passport
+from hub.domain.documents import Document, OldNic, Passport
 from hub.domain.errors import Violation, invalid
 from hub.domain.feed import Event, FederationStatus, IndexedOffender, Progress
 from hub.domain.history import Version
@@ -259,6 +259,23 @@ def offender_facts(message: offender_pb2.Offender, now: datetime, before: Offend
 def _passports(read: Reader, messages: Iterable[offender_pb2.Passport]) -> tuple[Passport, ...]:
     found = (read.passport(f"offender.person.passports[{index}]", each) for index, each in enumerate(messages))
     return tuple(passport for passport in found if passport)
+
+
+def document(message: registry_service_pb2.FindOffenderRequest) -> Document:
+    """The document that a record is to be found by.
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
+    with _reading() as read:
+        match message.WhichOneof("document"):
+            case "old_nic":
+                found = read.old_nic("old_nic", message.old_nic)
+            case "passport":
+                found = read.passport("passport", message.passport)
+            case _:
+                found = read.cnic("cnic", message.cnic)
+    return found or _NO_CNIC
 
 
 def court_event(message: registry_service_pb2.RecordCourtEventRequest, now: datetime) -> tuple[CourtEvent, date]:

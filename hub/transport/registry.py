@@ -45,6 +45,11 @@ class RegistryServicer(RegistryServiceServicer):
         )
         return pb.GetOffenderResponse(offender=convert.offender_message(offender))
 
+    async def FindOffender(self, request: pb.FindOffenderRequest, context: Any) -> pb.FindOffenderResponse:
+        document = convert.document(request)
+        offender = await self._registry.find(current_caller(), document, at_least=request.at_least_revision)
+        return pb.FindOffenderResponse(offender=convert.offender_message(offender))
+
     async def ListOffenders(self, request: pb.ListOffendersRequest, context: Any) -> pb.ListOffendersResponse:
         caller, size = current_caller(), page_size(request.page_size)
         before = last_item(caller.node.id, request, request.page_token, UUID)

@@ -27,6 +27,7 @@ from nsor.monitoring.v1.notice_pb2 import TRAVEL_SCOPE_DOMESTIC, AddressChange, 
 from nsor.registry.v1.offender_pb2 import FINALITY_SET_ASIDE, Offender
 from nsor.registry.v1.registry_service_pb2 import (
     CreateOffenderResponse,
+    FindOffenderRequest,
     GetOffenderRequest,
     GetPropagationRequest,
     ListOffenderRevisionsRequest,
@@ -84,6 +85,9 @@ def valid(written: CreateOffenderResponse) -> dict[str, Any]:
     requests = {
         "create": creation(full_offender()),
         "get": GetOffenderRequest(name=name, version=1, at_least_revision=written.revision),
+        "find": FindOffenderRequest(cnic=written.offender.person.cnic, at_least_revision=written.revision),
+        "find-nic": FindOffenderRequest(old_nic=fresh_old_nic()),
+        "find-passport": FindOffenderRequest(passport=fresh_passport()),
         "history": ListOffenderRevisionsRequest(name=name, page_size=10),
         "list": ListOffendersRequest(page_size=10, at_least_revision=written.revision),
         "update": change(written.offender, "person", "district", "convictions"),
@@ -384,6 +388,9 @@ def test_a_name_is_in_its_script(refuses: Refuses, kind: str, path: str) -> None
         ("create", "offender.person.passports[0].number", "1234567890"),
         ("create", "offender.person.passports[0].number", "<<<"),
         ("update", "offender.person.old_nic", "1234567890"),
+        ("find-nic", "old_nic", "123456789012"),
+        ("find-passport", "passport.country", "XXX"),
+        ("find-passport", "passport.number", "P<1234567"),
         ("update", "offender.name", NOT_SET),
         ("update", "offender.name", "offenders/somebody"),
         ("update", "offender.etag", NOT_SET),

@@ -7,8 +7,20 @@ import pytest
 from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_HIT, OUTCOME_INVALID_CNIC
 from nsor.registry.v1.identity_pb2 import IdentityEvent, NewCnic
 from nsor.registry.v1.offender_pb2 import COURT_EVENT_SET_ASIDE, FINALITY_FINAL, Offender, Passport, Person
+from nsor.registry.v1.registry_service_pb2 import FindOffenderRequest
 from nsor_client.mirror import KEY_BYTES, Mirror
-from tests.support.contract import Node, change, court_event, creation, identity_event, node, row, rows_written
+from tests.support.contract import (
+    INVESTIGATION,
+    MAINTENANCE,
+    Node,
+    change,
+    court_event,
+    creation,
+    identity_event,
+    node,
+    row,
+    rows_written,
+)
 from tests.support.hub import RunningHub
 from tests.support.people import fresh_cnic, fresh_offender, fresh_old_nic, fresh_passport
 
@@ -129,6 +141,44 @@ def test_nadra_knows_who_holds_an_old_card(hub: RunningHub, punjab: Node) -> Non
     assert list(nadra.refused(request).fields) == ["event.cnic"]
     request.event.CopyFrom(IdentityEvent(old_nic="1", event_date="2026-05-01", new_cnic=NewCnic(cnic=cnic)))
     assert list(nadra.refused(request).fields) == ["event.old_nic"]
+
+
+def test_an_investigator_finds_a_person_by_every_document(hub: RunningHub, punjab: Node, fia: Node) -> None:
+    old, new, nic, passport = fresh_cnic(), fresh_cnic(), fresh_old_nic(), fresh_passport()
+    record = punjab.create(known_by(cnic=old, old_nic=nic, passport=passport)).offender
+    revision = node(hub, "nadra").call(identity_event(old, new_cnic=NewCnic(cnic=new))).revision
+    known = punjab.get(record.name)
+    small = Passport(country=passport.country, number=f" {passport.number[:3]}-{passport.number[3:]}")
+    for document in ({"cnic": old}, {"cnic": new.replace("-", "")}, {"old_nic": nic}, {"passport": small}):
+        request = FindOffenderRequest(**document, officer=INVESTIGATION, at_least_revision=revision)
+        assert fia.call(request).offender == known
+        request.officer.CopyFrom(MAINTENANCE)
+        assert punjab.call(request).offender == known, "an owner finds its own"
+        assert fia.refused(request).reason == "PURPOSE_NOT_ALLOWED"
+
+
+def test_a_search_leaves_its_trace_whether_it_finds_anybody(hub: RunningHub, punjab: Node, fia: Node) -> None:
+    nic = fresh_old_nic()
+    punjab.create(known_by(old_nic=nic))
+    [(newest,)] = hub.sql("SELECT max(id) FROM audit_entry")
+    fia.call(FindOffenderRequest(old_nic=nic, officer=INVESTIGATION))
+    for nobody in ({"old_nic": fresh_old_nic()}, {"cnic": fresh_cnic()}, {"passport": fresh_passport()}):
+        request = FindOffenderRequest(**nobody, officer=INVESTIGATION)
+        assert fia.refused(request).reason == "OFFENDER_NOT_FOUND"
+    entries = hub.sql(
+        """SELECT decision, officer_id, fir_number, length(subject), count(*) OVER (PARTITION BY subject)
+        FROM audit_entry WHERE id > %s AND method LIKE '%%/FindOffender' ORDER BY id""",
+        newest,
+    )
+    who = (INVESTIGATION.officer_id, INVESTIGATION.fir_number, 32, 1)
+    assert entries == [("ALLOWED", *who)] + [("OFFENDER_NOT_FOUND", *who)] * 3
+
+
+def test_nobody_finds_a_sealed_record(punjab: Node, court: Node) -> None:
+    record = punjab.create(known_by(old_nic=(nic := fresh_old_nic()))).offender
+    court.call(court_event(record, COURT_EVENT_SET_ASIDE))
+    request = FindOffenderRequest(old_nic=nic, officer=INVESTIGATION)
+    assert punjab.refused(request).reason == "OFFENDER_NOT_FOUND"
 
 
 @pytest.mark.parametrize("kind", ["cnic", "old_nic", "passports"])

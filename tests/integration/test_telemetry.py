@@ -276,6 +276,10 @@ def use(hub: RunningHub) -> None:
 def use_well(station: Client, convict: Offender) -> None:
     station.get_offender(convict.name, INVESTIGATION)
     list(station.list_offenders(MAINTENANCE))
+    station.find_offender(INVESTIGATION, old_nic=PERSON["old_nic"])
+    for wrong in ({"cnic": TEXTS * 2}, {"cnic": UNKNOWN_CNIC}, {"old_nic": TEXTS}):
+        with refused():
+            station.find_offender(INVESTIGATION, **wrong)
     for notice in (
         NameChange(full_name="Xerxesbaz Qanarwala", full_name_ur="خشیارباز قناروالا", effective_date="2026-01-01"),
         AddressChange(address="House 7, Kanariya Lane", district="Lahore", effective_date="2026-01-01"),

@@ -65,11 +65,14 @@ from nsor.registry.v1.offender_pb2 import (
     SEX_MALE,
     IdentityHistory,
     Offender,
+    Passport,
     Person,
 )
 from nsor.registry.v1.registry_service_pb2 import (
     CreateOffenderResponse,
     FieldViolation,
+    FindOffenderRequest,
+    FindOffenderResponse,
     GetOffenderResponse,
     ImportOffendersResponse,
     ListOffendersResponse,
@@ -198,6 +201,27 @@ def test_nadra_reports_what_a_file_says(nsor: Nsor, sdk_hub: ScriptedHub) -> Non
     code, out, _ = nsor("identity", "report", "-", stdin=to_json(event))
     assert (code, out) == (0, f"kept in {NAME} (revision 7)\n")
     assert sdk_hub.requests["ReportIdentityEvent"][0].event == event
+
+
+@pytest.mark.parametrize(
+    ("arguments", "request_"),
+    [
+        (["91234-0000000-1"], FindOffenderRequest(cnic="91234-0000000-1")),
+        (["--kind", "old-nic", "970-55-123456"], FindOffenderRequest(old_nic="970-55-123456")),
+        (["--kind", "passport", "afg P123"], FindOffenderRequest(passport=Passport(country="AFG", number="P123"))),
+        (["-"], FindOffenderRequest(cnic="from stdin")),
+    ],
+)
+def test_a_record_is_found_by_a_document(
+    nsor: Nsor, sdk_hub: ScriptedHub, arguments: list[str], request_: FindOffenderRequest
+) -> None:
+    sdk_hub.answer("FindOffender", FindOffenderResponse(offender=AN_OFFENDER))
+    code, out, _ = nsor("offender", "find", *arguments, "--fir", "123/2026", stdin="from stdin\n")
+    assert (code, out.split()[:2]) == (0, ["record", NAME])
+    [asked] = sdk_hub.requests["FindOffender"]
+    assert (asked.officer.purpose, asked.officer.fir_number) == (PURPOSE_INVESTIGATION, "123/2026")
+    asked.ClearField("officer")
+    assert asked == request_
 
 
 def test_a_record_shows_what_was_before(nsor: Nsor, sdk_hub: ScriptedHub) -> None:

@@ -1,9 +1,10 @@
 """Files of convictions: CSV with a header, or JSON lines; one row is one record.
 
 A CSV file is UTF-8, and a row of it has one conviction. Its columns are COLUMNS; those of OPTIONAL may be
-left out. Some hold one word of a choice: guardian_relation father, husband; sex M, F, X; finality
-appeal-window, under-appeal, final, set-aside; victim_class child, woman, other. A line of a JSON file is an
-`Offender` of the contract. Empty lines are skipped, and counted.
+left out, and the cell of cnic be empty where another document is given. Some columns hold one word of a
+choice: guardian_relation father, husband; sex M, F, X; finality appeal-window, under-appeal, final,
+set-aside; victim_class child, woman, other. A line of a JSON file is an `Offender` of the contract. Empty
+lines are skipped, and counted.
 """
 
 import csv

@@ -147,6 +147,74 @@ class GetOffenderResponse(_message.Message):
 Global___GetOffenderResponse: _TypeAlias = GetOffenderResponse  # noqa: Y015
 
 @_typing.final
+class FindOffenderRequest(_message.Message):
+    """Request of FindOffender."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CNIC_FIELD_NUMBER: _builtins.int
+    OLD_NIC_FIELD_NUMBER: _builtins.int
+    PASSPORT_FIELD_NUMBER: _builtins.int
+    OFFICER_FIELD_NUMBER: _builtins.int
+    AT_LEAST_REVISION_FIELD_NUMBER: _builtins.int
+    cnic: _builtins.str
+    """The 13-digit number of the identity card (CNIC), or a former one. Dashes, spaces and Urdu digits are understood."""
+    old_nic: _builtins.str
+    """The 11-digit number of a card from before 2004 (NIC). Dashes, spaces and Urdu digits are understood."""
+    at_least_revision: _builtins.str
+    """The answer must be at least as new as this revision; the hub waits for it for a few seconds. Empty: as it is."""
+    @_builtins.property
+    def passport(self) -> _offender_pb2.Passport:
+        """A passport."""
+
+    @_builtins.property
+    def officer(self) -> _officer_pb2.OfficerContext:
+        """Required. Who searches, and why."""
+
+    def __init__(
+        self,
+        *,
+        cnic: _builtins.str = ...,
+        old_nic: _builtins.str = ...,
+        passport: _offender_pb2.Passport | None = ...,
+        officer: _officer_pb2.OfficerContext | None = ...,
+        at_least_revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cnic", b"cnic", "document", b"document", "officer", b"officer", "old_nic", b"old_nic", "passport", b"passport"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_revision", b"at_least_revision", "cnic", b"cnic", "document", b"document", "officer", b"officer", "old_nic", b"old_nic", "passport", b"passport"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_document: _TypeAlias = _typing.Literal["cnic", "old_nic", "passport"]  # noqa: Y015
+    _WhichOneofArgType_document: _TypeAlias = _typing.Literal["document", b"document"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_document) -> _WhichOneofReturnType_document | None: ...
+
+Global___FindOffenderRequest: _TypeAlias = FindOffenderRequest  # noqa: Y015
+
+@_typing.final
+class FindOffenderResponse(_message.Message):
+    """Response of FindOffender."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFENDER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def offender(self) -> _offender_pb2.Offender:
+        """The record."""
+
+    def __init__(
+        self,
+        *,
+        offender: _offender_pb2.Offender | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindOffenderResponse: _TypeAlias = FindOffenderResponse  # noqa: Y015
+
+@_typing.final
 class ListOffendersRequest(_message.Message):
     """Request of ListOffenders."""
 

@@ -46,6 +46,11 @@ class RegistryServiceStub:
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetOffenderRequest.SerializeToString,
                 response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetOffenderResponse.FromString,
                 _registered_method=True)
+        self.FindOffender = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/FindOffender',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.FindOffenderRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.FindOffenderResponse.FromString,
+                _registered_method=True)
         self.ListOffenders = channel.unary_unary(
                 '/nsor.registry.v1.RegistryService/ListOffenders',
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersRequest.SerializeToString,
@@ -119,6 +124,17 @@ class RegistryServiceServicer:
 
     def GetOffender(self, request, context):
         """Reads one record as it is, or as it was at an earlier version.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+        REVISION_NOT_REACHED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindOffender(self, request, context):
+        """Finds the record that a document stands on, by its exact number; a former CNIC finds it too. The audit log keeps every
+        search, whether it found anything or not.
 
         Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
         REVISION_NOT_REACHED.
@@ -256,6 +272,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetOffenderRequest.FromString,
                     response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetOffenderResponse.SerializeToString,
             ),
+            'FindOffender': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindOffender,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.FindOffenderRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.FindOffenderResponse.SerializeToString,
+            ),
             'ListOffenders': grpc.unary_unary_rpc_method_handler(
                     servicer.ListOffenders,
                     request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersRequest.FromString,
@@ -368,6 +389,33 @@ class RegistryService:
             '/nsor.registry.v1.RegistryService/GetOffender',
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetOffenderRequest.SerializeToString,
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetOffenderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindOffender(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/FindOffender',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.FindOffenderRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.FindOffenderResponse.FromString,
             options,
             channel_credentials,
             insecure,

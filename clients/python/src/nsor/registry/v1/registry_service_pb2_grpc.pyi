@@ -46,6 +46,13 @@ class RegistryServiceStub:
     Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
     REVISION_NOT_REACHED.
     """
+    FindOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.FindOffenderRequest, _registry_service_pb2.FindOffenderResponse]
+    """Finds the record that a document stands on, by its exact number; a former CNIC finds it too. The audit log keeps every
+    search, whether it found anything or not.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+    REVISION_NOT_REACHED.
+    """
     ListOffenders: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListOffendersRequest, _registry_service_pb2.ListOffendersResponse]
     """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
 
@@ -133,6 +140,13 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """
     GetOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetOffenderRequest, _registry_service_pb2.GetOffenderResponse]  # type: ignore[assignment]
     """Reads one record as it is, or as it was at an earlier version.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+    REVISION_NOT_REACHED.
+    """
+    FindOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.FindOffenderRequest, _registry_service_pb2.FindOffenderResponse]  # type: ignore[assignment]
+    """Finds the record that a document stands on, by its exact number; a former CNIC finds it too. The audit log keeps every
+    search, whether it found anything or not.
 
     Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
     REVISION_NOT_REACHED.
@@ -233,6 +247,19 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_service_pb2.GetOffenderResponse, _abc.Awaitable[_registry_service_pb2.GetOffenderResponse]]:
         """Reads one record as it is, or as it was at an earlier version.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+        REVISION_NOT_REACHED.
+        """
+
+    @_abc_1.abstractmethod
+    def FindOffender(
+        self,
+        request: _registry_service_pb2.FindOffenderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.FindOffenderResponse, _abc.Awaitable[_registry_service_pb2.FindOffenderResponse]]:
+        """Finds the record that a document stands on, by its exact number; a former CNIC finds it too. The audit log keeps every
+        search, whether it found anything or not.
 
         Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
         REVISION_NOT_REACHED.
