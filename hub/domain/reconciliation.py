@@ -36,20 +36,22 @@ class Found:
     reconciled_at: datetime
 
 
+def keyed(key: bytes, cnic: Cnic, id: UUID) -> bytes:
+    """A record as it is compared: the hash of its number, then its id. A million of them take 75 MB."""
+    return hmac.digest(key, cnic.digits.encode(), hashlib.sha256)[:_HASH] + id.bytes
+
+
 class RangeDigests:
     """The hub's side: records by their hashes, which tell nothing without the key.
 
     The contract (`FederationService.Reconcile`) defines hashes, ranges and digests.
 
     Args:
-        records: numbers and ids.
+        records: of `keyed`, in any order.
     """
 
-    def __init__(self, key: bytes, records: Iterable[tuple[Cnic, UUID]]) -> None:
-        # One octet string each, the hash before the id: a million of them take 75 MB.
-        self._records = sorted(
-            hmac.digest(key, cnic.digits.encode(), hashlib.sha256)[:_HASH] + id.bytes for cnic, id in records
-        )
+    def __init__(self, records: Iterable[bytes]) -> None:
+        self._records = sorted(records)
 
     def compare(self, ranges: Iterable[tuple[str, bytes]]) -> list[Difference]:
         """Those of some ranges, given by prefix and digest, that are not the same here."""

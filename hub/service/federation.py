@@ -7,17 +7,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
-from uuid import UUID
 
 from hub.domain.audit import AuditEntry
-from hub.domain.cnic import Cnic
 from hub.domain.errors import Reason, Refused
 from hub.domain.feed import BEGINNING, Event, FederationStatus, Snapshot
 from hub.domain.node import Caller, Node
 from hub.domain.ports import AuditLog, Database
-from hub.domain.reconciliation import Found, RangeDigests
+from hub.domain.reconciliation import Found, RangeDigests, keyed
 from hub.domain.revision import Revision
 from hub.service.feed import Feed, patience, reach
+
+# In a worker: each holds the hashes of the register.
+_COMPARISONS_AT_ONCE = 2
 
 
 class FeedStore(Protocol):
@@ -73,6 +74,7 @@ class Federation:
         self._clock = clock
         self._bookmark_seconds = bookmark_seconds
         self._comparing: set[str] = set()
+        self._comparisons = asyncio.Semaphore(_COMPARISONS_AT_ONCE)
 
     async def watch(
         self, caller: Caller, after: str
@@ -109,7 +111,7 @@ class Federation:
 
     @asynccontextmanager
     async def comparing(self, caller: Caller, *, own: bool, at_least: str) -> AsyncGenerator[Comparison]:
-        """Lets a node compare its register with the hub's, one comparison at a time.
+        """Lets a node compare its register with the hub's, one comparison at a time; it may have to wait its turn.
 
         Args:
             own: whether only the caller's own records are compared.
@@ -124,14 +126,14 @@ class Federation:
         try:
             await reach(self._feed, at_least)
             await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
-            records: list[tuple[Cnic, UUID]] = []
-            part: Snapshot | None = None
-            async for part in self._store.snapshot_at_head(caller.node.id if own else None):
-                records += [(o.facts.person.cnic, o.id) for o in part.offenders if o.facts and o.facts.person.cnic]
-            assert part
-            key = secrets.token_bytes(32)
-            digests = await asyncio.to_thread(RangeDigests, key, records)
-            yield Comparison(key, Revision(self._feed.epoch, part.place.write), part.as_of, digests)
+            async with self._comparisons:
+                key, records, part = secrets.token_bytes(32), list[bytes](), None
+                async for part in self._store.snapshot_at_head(caller.node.id if own else None):
+                    people = [(o.facts.person.cnic, o.id) for o in part.offenders if o.facts]
+                    records += [keyed(key, cnic, id) for cnic, id in people if cnic]
+                assert part
+                digests = await asyncio.to_thread(RangeDigests, records)
+                yield Comparison(key, Revision(self._feed.epoch, part.place.write), part.as_of, digests)
         finally:
             self._comparing.remove(caller.node.id)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -60,6 +61,10 @@ class Written:
     revision: Revision
 
 
+class _TakenBack(Exception):
+    """Ends a transaction of which nothing shall stay."""
+
+
 class Registry:
     """The use cases of `nsor.registry.v1.RegistryService`.
 
@@ -102,36 +107,55 @@ class Registry:
             self._groups[node] = GroupCommit(partial(self._enter, node), batch=_BATCH, waiting=_WAITING)
         return await asyncio.gather(*(self._groups[node].submit((caller, draft)) for draft in drafts))
 
+    async def try_out(self, caller: Caller, drafts: Sequence[Draft]) -> list[Written | Refused]:
+        """What `create` would do with up to 100 drafts; nothing is written but the audit log.
+
+        Raises:
+            Refused: DATABASE_UNAVAILABLE; HUB_UNAVAILABLE.
+        """
+        await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
+        results = list[Written | Refused]()
+        with suppress(_TakenBack):
+            async with self._database.transaction() as tx:
+                results = await self._enter_in(tx, caller.node.id, [(caller, draft) for draft in drafts])
+                raise _TakenBack
+        return results
+
     async def _enter(self, node: str, entries: Sequence[tuple[Caller, Draft]]) -> list[Written | Refused]:
         """Enters records of a node in one transaction."""
+        async with self._database.transaction() as tx:
+            return await self._enter_in(tx, node, entries)
+
+    async def _enter_in(
+        self, tx: Transaction, node: str, entries: Sequence[tuple[Caller, Draft]]
+    ) -> list[Written | Refused]:
         now = self._clock()
         drafts = [draft for _, draft in entries]
-        async with self._database.transaction() as tx:
-            past = {
-                # What was entered and is sealed since must not come back to life in the caller's books.
-                id: set_aside(written.offender.id)
-                if isinstance(written, Written) and written.offender.facts is None
-                else written
-                for id, written in (await self._replays(tx, node, [d.request for d in drafts])).items()
-            }
-            versions = {
-                draft.request.id: Version(
-                    Offender(id=uuid7(), owner=node, version=1, facts=draft.facts, created_at=now, updated_at=now),
-                    Cause.of(caller),
-                )
-                for caller, draft in entries
-                if draft.request.id not in past
-            }
-            entered = await tx.insert_offenders(list(versions.values()))
-            fresh = {request_id: version.offender for request_id, version in versions.items()}
-            writes = [
-                Write(fresh[d.request.id], d.request, self._entry(caller, fresh[d.request.id]))
-                for caller, d in entries
-                if d.request.id in fresh and fresh[d.request.id].id in entered
-            ]
-            revision = await tx.book(writes) if writes else None
-            refused = [d for d in drafts if d.request.id in fresh and fresh[d.request.id].id not in entered]
-            exists = await self._explain(tx, node, refused)
+        past = {
+            # What was entered and is sealed since must not come back to life in the caller's books.
+            id: set_aside(written.offender.id)
+            if isinstance(written, Written) and written.offender.facts is None
+            else written
+            for id, written in (await self._replays(tx, node, [d.request for d in drafts])).items()
+        }
+        versions = {
+            draft.request.id: Version(
+                Offender(id=uuid7(), owner=node, version=1, facts=draft.facts, created_at=now, updated_at=now),
+                Cause.of(caller),
+            )
+            for caller, draft in entries
+            if draft.request.id not in past
+        }
+        entered = await tx.insert_offenders(list(versions.values()))
+        fresh = {request_id: version.offender for request_id, version in versions.items()}
+        writes = [
+            Write(fresh[d.request.id], d.request, self._entry(caller, fresh[d.request.id]))
+            for caller, d in entries
+            if d.request.id in fresh and fresh[d.request.id].id in entered
+        ]
+        revision = await tx.book(writes) if writes else None
+        refused = [d for d in drafts if d.request.id in fresh and fresh[d.request.id].id not in entered]
+        exists = await self._explain(tx, node, refused)
         results: dict[UUID, Written | Refused] = {**past, **exists}
         if revision:
             results |= {w.request.id: Written(fresh[w.request.id], revision) for w in writes}
@@ -283,10 +307,11 @@ class Registry:
         """
 
         async def reported(_tx: Transaction, current: Offender, facts: OffenderFacts) -> Offender:
+            if card not in facts.person.documents:
+                raise conflict()  # between the two transactions its owner took it out
             return replace(current, facts=replace(facts, person=facts.person.after(event, day)))
 
         async with self._database.transaction() as tx:
-            # A number stays with its record for as long as that stands, so it can be locked by its id afterwards.
             holder = (await tx.holders([card])).get(card)
             replay = (await self._replays(tx, caller.node.id, [request])).get(request.id)
         if holder:

@@ -151,13 +151,24 @@ class RegistryServicer(RegistryServiceServicer):
         # A request_id may stand in a transaction once, so that its second row is seen as the retry that it is.
         async for rows in batches(request_iterator, key=lambda row: row.request_id):
             read = [self._read(row) for row in rows]
-            written = iter(await self._registry.create(current_caller(), [d for d in read if isinstance(d, Draft)]))
+            results: dict[str, Written | Refused] = {}
+            for trial, enter in ((False, self._registry.create), (True, self._registry.try_out)):
+                drafts = {
+                    row.request_id: draft
+                    for row, draft in zip(rows, read, strict=True)
+                    if isinstance(draft, Draft) and row.validate_only is trial
+                }
+                if drafts:
+                    written = await enter(current_caller(), list(drafts.values()))
+                    results |= zip(drafts, written, strict=True)
             for row, draft in zip(rows, read, strict=True):
-                yield _row_result(row.row, next(written) if isinstance(draft, Draft) else draft)
+                yield _row_result(row, draft if isinstance(draft, Refused) else results[row.request_id])
 
     def _read(self, row: pb.ImportOffendersRequest) -> Draft | Refused:
         try:
             validate(row)
+            if row.validate_only:  # has the key of the row itself, so that one that was written is found as written
+                row = pb.ImportOffendersRequest(row=row.row, offender=row.offender, request_id=row.request_id)
             return Draft(convert.request_key(row), convert.offender_facts(row.offender, self._clock()))
         except Refused as refused:
             return refused
@@ -177,11 +188,12 @@ def _edit(
     return Edit(convert.offender_id(request.name, "name"), convert.request_key(request), request.etag, reason)
 
 
-def _row_result(row: int, result: Written | Refused) -> pb.ImportOffendersResponse:
+def _row_result(row: pb.ImportOffendersRequest, result: Written | Refused) -> pb.ImportOffendersResponse:
     if isinstance(result, Written):
-        return pb.ImportOffendersResponse(row=row, offender=result.offender.name)
+        name = None if row.validate_only else result.offender.name
+        return pb.ImportOffendersResponse(row=row.row, offender=name, valid=row.validate_only or None)
     return pb.ImportOffendersResponse(
-        row=row,
+        row=row.row,
         error=pb.RowError(
             reason=reason_value(result.reason),
             message=result.message,

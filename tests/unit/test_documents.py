@@ -10,7 +10,8 @@ from hub.domain.cnic import Cnic
 from hub.domain.documents import Document, OldNic, Passport
 from hub.store.vault import Keyring, Vault
 
-VAULT = Vault(Keyring.generate())
+KEYRING = Keyring.generate()
+VAULT = Vault(lambda: KEYRING)
 cnics = st.from_regex(r"[1-9][0-9]{12}", fullmatch=True).map(Cnic)
 old_nics = st.from_regex(r"[0-9]{11}", fullmatch=True).map(OldNic)
 passports = st.builds(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from demo.people import cnic
 from hub.domain.cnic import Cnic
-from hub.domain.reconciliation import RangeDigests
+from hub.domain.reconciliation import RangeDigests, keyed
 from nsor.federation.v1.federation_service_pb2 import (
     RECONCILE_SCOPE_ALL,
     RangeDifference,
@@ -24,7 +24,7 @@ KEY = bytes(range(32))
 
 def compare(hub: set[int], node: set[int]) -> tuple[Reconciliation, int]:
     """What a node finds that has these people, and how many octets travelled for it."""
-    digests = RangeDigests(KEY, [(Cnic.parse(cnic(person)), UUID(int=person)) for person in hub])
+    digests = RangeDigests(keyed(KEY, Cnic.parse(cnic(person)), UUID(int=person)) for person in hub)
     comparison = Comparison([cnic(person) for person in node], everything=True, at_least_revision="")
     begin = comparison.request()
     assert begin == ReconcileRequest(begin=ReconcileBegin(scope=RECONCILE_SCOPE_ALL))

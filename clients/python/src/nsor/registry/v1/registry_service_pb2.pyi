@@ -975,10 +975,15 @@ class ImportOffendersRequest(_message.Message):
     ROW_FIELD_NUMBER: _builtins.int
     OFFENDER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     row: _builtins.int
     """Required. Number of the row in the caller's source, from 1. It comes back with the result."""
     request_id: _builtins.str
     """Required. A UUID that stands for this row, the same whenever the row is sent."""
+    validate_only: _builtins.bool
+    """Whether to say only what would become of the row: nothing is written (AIP-163). Rows of one stream do not see each
+    other then, so a number that stands in two of them is found at the import itself.
+    """
     @_builtins.property
     def offender(self) -> _offender_pb2.Offender:
         """Required. The record. Output-only fields are ignored."""
@@ -989,10 +994,11 @@ class ImportOffendersRequest(_message.Message):
         row: _builtins.int = ...,
         offender: _offender_pb2.Offender | None = ...,
         request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "request_id", b"request_id", "row", b"row"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "request_id", b"request_id", "row", b"row", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1007,10 +1013,13 @@ class ImportOffendersResponse(_message.Message):
     ROW_FIELD_NUMBER: _builtins.int
     OFFENDER_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    VALID_FIELD_NUMBER: _builtins.int
     row: _builtins.int
     """Number of the row."""
     offender: _builtins.str
     """The record was written: its resource name."""
+    valid: _builtins.bool
+    """True: the row would be written; it was sent with `validate_only`."""
     @_builtins.property
     def error(self) -> Global___RowError:
         """The row was refused and nothing of it written."""
@@ -1021,12 +1030,13 @@ class ImportOffendersResponse(_message.Message):
         row: _builtins.int = ...,
         offender: _builtins.str = ...,
         error: Global___RowError | None = ...,
+        valid: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "offender", b"offender", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "offender", b"offender", "result", b"result", "valid", b"valid"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "offender", b"offender", "result", b"result", "row", b"row"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "offender", b"offender", "result", b"result", "row", b"row", "valid", b"valid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["offender", "error"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["offender", "error", "valid"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
