@@ -16,9 +16,10 @@ _DATABASE = "ceiling"
 # The values cost the server next to nothing; their sizes are those that the hub writes.
 _SCRIPT = f"""
 BEGIN;
-INSERT INTO offender (id, cnic_index, owner, version, wrapped_key, created_at)
-    VALUES (uuidv7(), sha256(uuid_send(gen_random_uuid())), '{OWNER}', 1, decode(repeat('00', 62), 'hex'), now())
-    ON CONFLICT (cnic_index) WHERE wrapped_key IS NOT NULL DO NOTHING RETURNING id AS offender \\gset
+INSERT INTO offender_number (number_index, offender_id) VALUES (sha256(uuid_send(gen_random_uuid())), uuidv7())
+    ON CONFLICT DO NOTHING RETURNING offender_id AS offender \\gset
+INSERT INTO offender (id, owner, version, wrapped_key, created_at)
+    VALUES (:offender::uuid, '{OWNER}', 1, decode(repeat('00', 62), 'hex'), now());
 INSERT INTO offender_revision (offender_id, version, owner, body, changed_at, actor, method, why)
     VALUES (:offender::uuid, 1, '{OWNER}', decode(repeat('00', BODY), 'hex'), now(), '{OWNER}',
         'nsor.registry.v1.RegistryService/CreateOffender', decode(repeat('00', 40), 'hex'));

@@ -19,7 +19,8 @@ _PROCESSES = 2
 _CHUNK = 10_000
 _METHOD = "nsor.registry.v1.RegistryService/CreateOffender"
 _STATEMENTS: tuple[LiteralString, ...] = (
-    "COPY offender (id, cnic_index, owner, version, wrapped_key, created_at) FROM STDIN",
+    "COPY offender_number (number_index, offender_id) FROM STDIN",
+    "COPY offender (id, owner, version, wrapped_key, created_at) FROM STDIN",
     "COPY offender_revision (offender_id, version, owner, actor, method, body, changed_at) FROM STDIN",
 )
 
@@ -34,7 +35,7 @@ def populate(dsn: str, keyring: str, count: int) -> None:
         for done in [pool.submit(_fill, dsn, keyring, sum(shares[:i]), shares[i]) for i in range(_PROCESSES)]:
             done.result()
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("VACUUM ANALYZE offender, offender_revision")
+        connection.execute("VACUUM ANALYZE offender, offender_number, offender_revision")
 
 
 def _fill(dsn: str, keyring: str, first: int, count: int) -> None:
@@ -49,15 +50,16 @@ def _fill(dsn: str, keyring: str, first: int, count: int) -> None:
             connection.commit()
 
 
-def _rows(vault: Vault, first: int, count: int) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+def _rows(vault: Vault, first: int, count: int) -> Iterator[tuple[tuple[Any, ...], ...]]:
     now = datetime.now(UTC)
     for message in offenders(count, province="Punjab", seed=first, first=first):
         facts = convert.offender_facts(message, now)
         id = uuid7()
         key = bodies.new_key(vault, id)
-        index = vault.index(facts.person.cnic)
+        index = vault.index(facts.person.documents[0])
         body = bodies.seal_facts(vault, key.plain, id, 1, facts)
         yield (
-            (id, index, OWNER, 1, key.wrapped, now),
+            (index, id),
+            (id, OWNER, 1, key.wrapped, now),
             (id, 1, OWNER, OWNER, _METHOD, body, now),
         )

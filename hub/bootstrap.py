@@ -111,6 +111,7 @@ class _Worker:
                 self._database,
                 self._tail,
                 self._audit,
+                vault.index,
                 utc_now,
                 transfer_time=timedelta(days=settings.transfer_days),
             ),
@@ -232,7 +233,7 @@ class _Worker:
             ready = self._directory.fresh and self._tail.age() <= self._settings.freshness_bound
             if ready != was_ready:
                 await self._health.set_serving(ready)
-                log.info("serving: %s, records: %d", ready, len(self._index))
+                log.info("serving: %s, numbers: %d", ready, len(self._index))
             if ready and not ever_ready:
                 ever_ready = True
                 on_ready()

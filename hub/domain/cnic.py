@@ -31,7 +31,7 @@ class Cnic:
         Raises:
             ValueError: the text does not hold exactly one CNIC. The text is not quoted.
         """
-        plain = "".join(map(_plain, text))
+        plain = "".join(map(plain_char, text))
         found = {"".join(groups) for groups in _GROUPED.findall(plain)}
         if not found and sum(c.isdigit() for c in plain) == 13:
             found = {re.sub(r"\D", "", run) for run in _SPREAD.findall(plain)}
@@ -55,7 +55,7 @@ class Cnic:
     __str__ = __repr__
 
 
-def _plain(char: str) -> str:
+def plain_char(char: str) -> str:
     """One character as an ASCII digit, a dash, a space, nothing (invisible marks), or "x" for anything else."""
     if (digit := unicodedata.decimal(char, None)) is not None:
         return str(digit)

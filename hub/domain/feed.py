@@ -15,9 +15,12 @@ from hub.domain.revision import Revision
 
 @dataclass(frozen=True, slots=True)
 class IndexedOffender:
-    """A record at one version, with the blind index of its number (32 octets)."""
+    """A record at one version, with the blind indexes (32 octets each) of the numbers by which checks find it.
 
-    cnic_index: bytes
+    Those of a sealed record are the numbers that it had.
+    """
+
+    cnic_indexes: tuple[bytes, ...]
     offender: Offender
 
 

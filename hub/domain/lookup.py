@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from hub.domain.offender import Finality, GuardianRelation, OffenderFacts, Sex
+from hub.domain.offender import Finality, OffenderFacts
+from hub.domain.person import GuardianRelation, Sex
 
 
 class Outcome(StrEnum):

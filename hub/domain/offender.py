@@ -6,27 +6,12 @@ from datetime import date, datetime
 from enum import StrEnum
 from uuid import UUID
 
-from hub.domain.cnic import Cnic
 from hub.domain.errors import Reason, Refused, Violation, invalid
 from hub.domain.offences import OffenceBasis, find_offence
+from hub.domain.person import Person
 
 # Nobody who can be convicted today was born before; it is a typing error.
 _OLDEST_BIRTH = date(1900, 1, 1)
-
-
-class Sex(StrEnum):
-    """Sex as on the card."""
-
-    MALE = "MALE"
-    FEMALE = "FEMALE"
-    X = "X"
-
-
-class GuardianRelation(StrEnum):
-    """Whether the guardian named on the card is the father or the husband."""
-
-    FATHER = "FATHER"
-    HUSBAND = "HUSBAND"
 
 
 class Finality(StrEnum):
@@ -74,20 +59,6 @@ class OffenderStatus(StrEnum):
 
     REGISTERED = "REGISTERED"
     SEALED = "SEALED"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
-    """A person as NADRA knows them."""
-
-    cnic: Cnic
-    full_name: str
-    full_name_ur: str
-    guardian_name: str
-    guardian_name_ur: str
-    guardian_relation: GuardianRelation
-    sex: Sex
-    date_of_birth: date
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +171,7 @@ class OffenderFacts:
 
     def _violations_after(self, before: "OffenderFacts") -> Iterator[Violation]:
         """The rules for a change that the facts break."""
-        if self.person.cnic != before.person.cnic:
+        if before.person.cnic not in (None, self.person.cnic):
             yield Violation("offender.person.cnic", "IMMUTABLE", "cannot be changed by an update")
         if len(self.convictions) < len(before.convictions):
             yield Violation("offender.convictions", "REMOVED", "must not leave out a conviction of the record")

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from hub.domain.alarm import Alarm
 from hub.domain.audit import AuditEntry
-from hub.domain.cnic import Cnic
 from hub.domain.disclosure import DisclosurePolicy
+from hub.domain.documents import Document
 from hub.domain.feed import Propagation
 from hub.domain.filters import Filter
 from hub.domain.history import Version
@@ -60,21 +60,21 @@ class Transaction(Protocol):
         ...
 
     async def insert_offenders(self, versions: Sequence[Version]) -> set[UUID]:
-        """Enters records; those are left out whose CNIC is on the register already, or of which a conviction was set
-        aside before. Gives the ids entered."""
+        """Enters records, but for those of which a document is on the register already, or a conviction was set aside
+        before. Gives the ids entered."""
         ...
 
-    async def holders(self, cnics: Collection[Cnic]) -> Mapping[Cnic, Offender]:
-        """The records that stand under these numbers; sealed ones do not."""
+    async def holders(self, documents: Collection[Document]) -> Mapping[Document, Offender]:
+        """The records that stand under these documents, now or formerly the person's; sealed ones do not."""
         ...
 
     async def set_aside(
-        self, convictions: Collection[tuple[Cnic, Conviction]]
-    ) -> Mapping[tuple[Cnic, Conviction], UUID]:
+        self, convictions: Collection[tuple[Document, Conviction]]
+    ) -> Mapping[tuple[Document, Conviction], UUID]:
         """Those of these convictions of people that were set aside after they were pronounced, and in which record."""
         ...
 
-    async def insert_set_aside(self, offender_id: UUID, cnic: Cnic, conviction: Conviction, day: date) -> None:
+    async def insert_set_aside(self, offender_id: UUID, document: Document, conviction: Conviction, day: date) -> None:
         """Keeps that a conviction of a record was set aside on a day."""
         ...
 
@@ -92,8 +92,14 @@ class Transaction(Protocol):
         """Records, newest first, older than `before`."""
         ...
 
-    async def update_offender(self, version: Version) -> None:
-        """Writes the next version of a locked record; one without facts seals it, and erases what was personal."""
+    async def update_offender(self, before: Offender, version: Version) -> bool:
+        """Writes the next version of a locked record; one without facts seals it, and erases what was personal.
+
+        False: another record has a document that this one came to have, and the transaction must not be committed.
+
+        Args:
+            before: the record as it stands.
+        """
         ...
 
     async def versions(self, offender_id: UUID, *, before: int | None, limit: int) -> Sequence[Version]:

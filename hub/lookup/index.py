@@ -6,7 +6,8 @@ from uuid import UUID
 
 from hub.domain.feed import Event, IndexedOffender
 from hub.domain.lookup import DisclosedPerson, Known
-from hub.domain.offender import Finality, GuardianRelation, Sex
+from hub.domain.offender import Finality
+from hub.domain.person import GuardianRelation, Sex
 
 # Of 32 octets of a keyed hash, as many as keep two of a million numbers apart: chance of one in 10^26.
 _KEY = 16
@@ -15,10 +16,10 @@ _SEPARATOR = "\x1f"  # names hold no control characters
 
 
 class LookupIndex:
-    """Records by the blind index of their number, so that the memory holds no plain CNIC.
+    """Records by the blind indexes of their numbers, so that the memory holds no plain CNIC.
 
     Each record is one octet string, unpacked when it is found: a million of them take 240 MB, as objects they would
-    take several times as much.
+    take several times as much. The numbers of one record share it.
 
     Filled from a snapshot and kept by the feed, which may repeat what the snapshot had: an older version never replaces
     a newer one. A number has one record that is not sealed at most, and the feed knows of its end before the next one's
@@ -35,13 +36,16 @@ class LookupIndex:
     def load(self, records: Sequence[IndexedOffender]) -> None:
         """Takes records in."""
         for record in records:
-            offender, key = record.offender, record.cnic_index[:_KEY]
-            held = _VERSION.unpack_from(self._by_cnic[key]) if key in self._by_cnic else None
-            if offender.facts is None:
-                if held and held[0] == offender.id.bytes:
-                    del self._by_cnic[key]
-            elif held is None or held[0] != offender.id.bytes or held[1] < offender.version:
-                self._by_cnic[key] = _packed(offender.id, offender.version, Known.of(offender.facts))
+            offender = record.offender
+            packed = _packed(offender.id, offender.version, Known.of(offender.facts)) if offender.facts else None
+            for index in record.cnic_indexes:
+                key = index[:_KEY]
+                held = _VERSION.unpack_from(self._by_cnic[key]) if key in self._by_cnic else None
+                if packed is None:
+                    if held and held[0] == offender.id.bytes:
+                        del self._by_cnic[key]
+                elif held is None or held[0] != offender.id.bytes or held[1] < offender.version:
+                    self._by_cnic[key] = packed
 
     def apply(self, event: Event) -> None:
         """Takes an event of the feed in."""
@@ -53,6 +57,7 @@ class LookupIndex:
         return _unpacked(held) if held else None
 
     def __len__(self) -> int:
+        """Numbers that it holds."""
         return len(self._by_cnic)
 
 

@@ -129,7 +129,8 @@ class Federation:
             async with self._comparisons:
                 key, records, part = secrets.token_bytes(32), list[bytes](), None
                 async for part in self._store.snapshot_at_head(caller.node.id if own else None):
-                    records += [keyed(key, o.facts.person.cnic, o.id) for o in part.offenders if o.facts]
+                    people = [(o.facts.person.cnic, o.id) for o in part.offenders if o.facts]
+                    records += [keyed(key, cnic, id) for cnic, id in people if cnic]
                 assert part
                 digests = await asyncio.to_thread(RangeDigests, records)
                 yield Comparison(key, Revision(self._feed.epoch, part.place.write), part.as_of, digests)

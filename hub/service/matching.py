@@ -102,7 +102,9 @@ class Matcher:
 
     def hear(self, event: Event) -> None:
         """Takes in which numbers an event of the feed is about."""
-        self._heard.update(change.cnic_index for change in event.changes if isinstance(change, IndexedOffender))
+        for change in event.changes:
+            if isinstance(change, IndexedOffender):
+                self._heard.update(change.cnic_indexes)
         if len(self._heard) > _HEARD:
             self._heard.clear()
             self._all = True

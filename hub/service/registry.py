@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
+from itertools import product
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -13,12 +14,14 @@ from uuid_utils.compat import uuid7
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
 from hub.domain.disclosure import require_owner, require_read, require_reason, require_receiver
+from hub.domain.documents import Document, OldNic
 from hub.domain.errors import Reason, Refused, Violation, invalid
 from hub.domain.feed import Propagation
 from hub.domain.filters import Filter
 from hub.domain.history import Cause, Version
 from hub.domain.node import Caller, NodeState, Purpose, Role
-from hub.domain.offender import CourtEvent, Offender, OffenderFacts, Transfer, offender_name
+from hub.domain.offender import CourtEvent, Finality, Offender, OffenderFacts, Transfer, offender_name
+from hub.domain.person import IdentityEvent
 from hub.domain.ports import AuditLog, Database, RequestKey, Transaction, Write
 from hub.domain.revision import Revision
 from hub.service.feed import Feed, reach
@@ -41,13 +44,13 @@ class Edit:
     """A change that a caller wants to make to a record.
 
     Attributes:
-        etag: of the version that the caller read.
+        etag: of the version that the caller read; None where it knows of none and means the newest.
         reason: why, in the caller's words; empty if it gave none.
     """
 
     offender_id: UUID
     request: RequestKey
-    etag: str
+    etag: str | None
     reason: str = ""
 
 
@@ -67,6 +70,7 @@ class Registry:
     """The use cases of `nsor.registry.v1.RegistryService`.
 
     Args:
+        blind_index: the keyed hash that stands for a number in the audit log.
         clock: gives the current time, in UTC.
         transfer_time: in which a proposed transfer is to be answered.
     """
@@ -76,6 +80,7 @@ class Registry:
         database: Database,
         feed: Feed,
         audit: AuditLog,
+        blind_index: Callable[[Document], bytes],
         clock: Callable[[], datetime],
         *,
         transfer_time: timedelta,
@@ -83,6 +88,7 @@ class Registry:
         self._database = database
         self._feed = feed
         self._audit = audit
+        self._blind_index = blind_index
         self._clock = clock
         self._transfer_time = transfer_time
         # One for each node: its writes share transactions, and events; it cannot keep another node's waiting.
@@ -180,6 +186,25 @@ class Registry:
         await self._audit.append(self._entry(caller, offender))
         return offender
 
+    async def find(self, caller: Caller, document: Document, *, at_least: str = "") -> Offender:
+        """Reads the record that a document stands on.
+
+        Args:
+            at_least: token of a revision that the answer must not be older than; empty for none.
+
+        Raises:
+            Refused: OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+                REVISION_NOT_REACHED.
+        """
+        await reach(self._feed, at_least)
+        async with self._database.transaction() as tx:
+            offender = (await tx.holders([document])).get(document)
+        if offender is None:
+            raise await self._nobody(caller, document)
+        require_read(caller, offender)
+        await self._audit.append(AuditEntry(self._clock(), caller, self._blind_index(document), "ALLOWED"))
+        return offender
+
     async def versions(self, caller: Caller, offender_id: UUID, *, before: int | None, limit: int) -> Sequence[Version]:
         """Lists the versions of a record, newest first, older than `before`.
 
@@ -241,8 +266,8 @@ class Registry:
             new = change(facts)
             # Of two counts in one case, one may have been set aside while the other stands.
             standing = {c.case for c in facts.standing}
-            entered = [(new.person.cnic, c) for c in new.standing if c.case not in standing]
-            for offender_id in (await tx.set_aside(entered)).values():
+            entered = [c for c in new.standing if c.case not in standing]
+            for offender_id in (await tx.set_aside(list(product(new.person.documents, entered)))).values():
                 raise set_aside(offender_id)
             return replace(current, facts=new)
 
@@ -265,10 +290,39 @@ class Registry:
             after = facts.after(conviction_number, event, day)
             if event is CourtEvent.SET_ASIDE:
                 conviction = facts.convictions[conviction_number - 1]
-                await tx.insert_set_aside(current.id, facts.person.cnic, conviction, day)
+                for document in facts.person.documents:
+                    await tx.insert_set_aside(current.id, document, conviction, day)
             return replace(current, facts=after, transfer=current.transfer if after else None)
 
         return await self._edit(caller, edit, decided)
+
+    async def report_identity_event(
+        self, caller: Caller, request: RequestKey, card: Cnic | OldNic, event: IdentityEvent, day: date
+    ) -> Written:
+        """Keeps what has become of the holder of a card, in the record that has its number.
+
+        Args:
+            card: its number, or a former one.
+            day: since which it is so.
+
+        Raises:
+            Refused: OFFENDER_NOT_FOUND, OFFENDER_SEALED, IDENTITY_EVENT_NOT_POSSIBLE, OFFENDER_DUPLICATE,
+                CONVICTION_SET_ASIDE, INVALID_FIELD, REQUEST_ID_REUSED.
+        """
+
+        async def reported(_tx: Transaction, current: Offender, facts: OffenderFacts) -> Offender:
+            if card not in facts.person.documents:
+                raise conflict()  # between the two transactions its owner took it out
+            return replace(current, facts=replace(facts, person=facts.person.after(event, day)))
+
+        async with self._database.transaction() as tx:
+            holder = (await tx.holders([card])).get(card)
+            replay = (await self._replays(tx, caller.node.id, [request])).get(request.id)
+        if holder:
+            return await self._edit(caller, Edit(holder.id, request, etag=None), reported)
+        if isinstance(replay, Written):
+            return replay
+        raise replay or await self._nobody(caller, card)
 
     async def propose_transfer(self, caller: Caller, edit: Edit, receiver: str) -> Written:
         """Proposes to hand a record over; its owner stays responsible until the receiver accepts.
@@ -380,11 +434,14 @@ class Registry:
             if current.facts is None:
                 raise sealed()
             allow(current)
-            if edit.etag != current.etag:
+            if edit.etag not in (None, current.etag):
                 raise Refused(Reason.ETAG_MISMATCH, "the record changed since it was read; read it again")
             changed = await change(tx, current, current.facts)
+            if changed.facts:
+                await _hold_set_aside(tx, current, changed.facts, current.facts)
             offender = replace(changed, version=current.version + 1, updated_at=self._clock())
-            await tx.update_offender(Version(offender, Cause.of(caller, edit.reason)))
+            if not await tx.update_offender(current, Version(offender, Cause.of(caller, edit.reason))):
+                raise await self._duplicate(tx, offender)
             revision = await tx.book([Write(offender, request, self._entry(caller, offender))])
         return Written(offender, revision)
 
@@ -408,14 +465,46 @@ class Registry:
         if not drafts:
             return {}
         replays = await self._replays(tx, node, [d.request for d in drafts])
-        holders = await tx.holders([d.facts.person.cnic for d in drafts])
-        past = await tx.set_aside([(d.facts.person.cnic, c) for d in drafts for c in d.facts.convictions])
-        reasons: dict[Cnic, Refused] = {cnic: set_aside(offender_id) for (cnic, _), offender_id in past.items()}
-        reasons |= {cnic: already_exists(holder) for cnic, holder in holders.items()}
-        return {d.request.id: reasons.get(d.facts.person.cnic, conflict()) for d in drafts} | replays
+        stated = [d.facts for d in drafts]
+        holders = await tx.holders([document for facts in stated for document in facts.person.documents])
+        past = await tx.set_aside(
+            [each for facts in stated for each in product(facts.person.documents, facts.convictions)]
+        )
+        reasons: dict[Document, Refused] = {document: set_aside(id) for (document, _), id in past.items()}
+        reasons |= {document: already_exists(holder) for document, holder in holders.items()}
+        return {
+            d.request.id: next((reasons[each] for each in d.facts.person.documents if each in reasons), conflict())
+            for d in drafts
+        } | replays
+
+    async def _nobody(self, caller: Caller, document: Document) -> Refused:
+        """No record has a document: an answer about a person, like that of a check, so its trace is durable before."""
+        entry = AuditEntry(self._clock(), caller, self._blind_index(document), Reason.OFFENDER_NOT_FOUND)
+        await self._audit.append(entry)
+        return not_found()
+
+    async def _duplicate(self, tx: Transaction, offender: Offender) -> Refused:
+        """Why a record could not come to have a number."""
+        holders = await tx.holders(offender.facts.person.documents if offender.facts else ())
+        others = [holder for holder in holders.values() if holder.id != offender.id]
+        return duplicate(offender, others[0]) if others else conflict()
 
     def _entry(self, caller: Caller, offender: Offender) -> AuditEntry:
         return AuditEntry(self._clock(), caller, offender.id.bytes, "ALLOWED")
+
+
+async def _hold_set_aside(tx: Transaction, record: Offender, facts: OffenderFacts, before: OffenderFacts) -> None:
+    """Lets what was set aside be so under every document that the person comes to have.
+
+    Raises:
+        Refused: CONVICTION_SET_ASIDE: under such a document one was that stands here.
+    """
+    for document in set(facts.person.documents) - set(before.person.documents):
+        for offender_id in (await tx.set_aside([(document, c) for c in facts.standing])).values():
+            raise set_aside(offender_id)
+        for conviction in facts.convictions:
+            if conviction.finality is Finality.SET_ASIDE and conviction.finality_date:
+                await tx.insert_set_aside(record.id, document, conviction, conviction.finality_date)
 
 
 def _require_owner(caller: Caller, current: Offender, reason: str) -> None:
@@ -461,10 +550,19 @@ def set_aside(offender_id: UUID) -> Refused:
     )
 
 
+def duplicate(offender: Offender, other: Offender) -> Refused:
+    """Two records turn out to be of one person: the error names both."""
+    return Refused(
+        Reason.OFFENDER_DUPLICATE,
+        "another record has the document: both are of one person, and NPB is to merge them",
+        metadata={"offender": offender.name, "duplicate": other.name},
+    )
+
+
 def already_exists(holder: Offender) -> Refused:
-    """The CNIC is on the register: the error names the record, not the person."""
+    """A document of the person is on the register: the error names the record, not the person."""
     return Refused(
         Reason.OFFENDER_ALREADY_EXISTS,
-        "the CNIC is on the register already",
+        "the person is on the register already",
         metadata={"offender": holder.name, "owner": f"nodes/{holder.owner}"},
     )

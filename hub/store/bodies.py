@@ -33,7 +33,7 @@ def rewrap(vault: Vault, offender_id: UUID, wrapped: bytes) -> bytes:
 
 def seal_facts(vault: Vault, key: bytes, offender_id: UUID, version: int, facts: OffenderFacts) -> bytes:
     """The body of one version of a record."""
-    return vault.seal(key, _offender.dump_json(facts), _offender_place(offender_id, version))
+    return vault.seal(key, _offender.dump_json(facts, exclude_defaults=True), _offender_place(offender_id, version))
 
 
 def seal_why(vault: Vault, key: bytes, offender_id: UUID, version: int, cause: Cause) -> bytes:

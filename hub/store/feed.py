@@ -282,25 +282,32 @@ class FeedStore:
                 yield part(notices=tuple(open_notice_row(self._vault, row) for row in rows))
 
     async def snapshot(self) -> AsyncIterator[Sequence[IndexedOffender]]:
-        """Every record as it is now, in batches, with its blind index."""
-        query = select_current().add_columns(offender.c.cnic_index)
+        """Every record as it is now, in batches, with its blind indexes."""
+        query = select_current().add_columns(offender.c.erased_numbers)
         async with self._database.connection() as connection:
             result = await connection.stream(query.execution_options(yield_per=2000))
             async for rows in result.partitions():
-                yield [IndexedOffender(row.cnic_index, open_row(self._vault, row)) for row in rows]
+                yield [_indexed(self._vault, row) for row in rows]
 
     async def _records(
         self, connection: AsyncConnection, keys: Collection[tuple[str, UUID, int]]
     ) -> dict[tuple[str, UUID, int], Change]:
         records: dict[tuple[str, UUID, int], Change] = {}
         if versions := [(id, version) for kind, id, version in keys if kind == "offender"]:
-            query = select_versions(versions).add_columns(offender.c.cnic_index)
+            query = select_versions(versions).add_columns(offender.c.erased_numbers)
             for row in await connection.execute(query):
-                records["offender", row.id, row.version] = IndexedOffender(row.cnic_index, open_row(self._vault, row))
+                records["offender", row.id, row.version] = _indexed(self._vault, row)
         if ids := [id for kind, id, _ in keys if kind == "notice"]:
             for row in await connection.execute(select_notices().where(notice.c.id.in_(ids))):
                 records["notice", row.id, 1] = open_notice_row(self._vault, row)
         return records
+
+
+def _indexed(vault: Vault, row: Any) -> IndexedOffender:
+    """The record of a row of `select_offenders` with `erased_numbers`."""
+    record = open_row(vault, row)
+    indexes = map(vault.index, record.facts.person.cnics) if record.facts else row.erased_numbers
+    return IndexedOffender(tuple(indexes), record)
 
 
 def _found(row: Any) -> Found:

@@ -9,8 +9,8 @@ from sqlalchemy import create_engine, make_url
 from hub.store.database import refusals
 
 
-def migrate(dsn: str) -> None:
-    """Brings the schema to the newest version; safe to call from several processes at once.
+def migrate(dsn: str, revision: str = "head") -> None:
+    """Brings the schema to a version, by default the newest; safe to call from several processes at once.
 
     Raises:
         Refused: DATABASE_UNAVAILABLE.
@@ -23,7 +23,7 @@ def migrate(dsn: str) -> None:
             connection.commit()
             config = alembic.config.Config(attributes={"connection": connection})
             config.set_main_option("script_location", str(files("hub.store") / "migrations"))
-            alembic.command.upgrade(config, "head")
+            alembic.command.upgrade(config, revision)
             connection.commit()
     finally:
         engine.dispose()

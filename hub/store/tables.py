@@ -90,18 +90,27 @@ node_change = Table(
     Index(None, "node_id", "changed_at"),
 )
 
-# A record without a key is sealed: nobody can open any version of it again.
+# A record without a key is sealed: nobody can open any version of it again. Only then it has `erased_numbers`: keyed
+# hashes of its numbers, which tell those who hold them in memory what to forget.
 offender = Table(
     "offender",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("cnic_index", LargeBinary, nullable=False),
     Column("owner", Text, ForeignKey("node.id"), nullable=False),
     Column("version", Integer, nullable=False),
     Column("wrapped_key", LargeBinary),
+    Column("erased_numbers", ARRAY(LargeBinary)),
     _time("created_at"),
-    Index(None, "cnic_index", unique=True, postgresql_where=text("wrapped_key IS NOT NULL")),
     Index(None, "owner", "id"),
+)
+
+# By which numbers, as keyed hashes, the records that stand are found; those that a person had before are among them.
+# Whoever enters a number waits here for who enters or erases it. So it comes before the record: the key is deferred.
+offender_number = Table(
+    "offender_number",
+    metadata,
+    Column("number_index", LargeBinary, primary_key=True),
+    Column("offender_id", Uuid, ForeignKey("offender.id", deferrable=True, initially="DEFERRED"), nullable=False),
 )
 
 offender_revision = Table(

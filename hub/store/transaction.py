@@ -2,9 +2,10 @@
 
 import operator
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
+from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -18,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.alarm import Alarm, AlarmKind
 from hub.domain.audit import AuditEntry
-from hub.domain.cnic import Cnic
 from hub.domain.disclosure import Channel, DisclosureMode, DisclosurePolicy
+from hub.domain.documents import Document
 from hub.domain.feed import Propagation, Receipt
 from hub.domain.filters import Comparison, Filter
 from hub.domain.history import Version
@@ -40,6 +41,7 @@ from hub.store.tables import (
     node_progress,
     notice,
     offender,
+    offender_number,
     offender_revision,
     request,
     set_aside,
@@ -57,11 +59,12 @@ _EPOCH = select(feed_head.c.epoch).scalar_subquery().label("epoch")
 _PAST_REQUESTS = select(request, _EPOCH).where(
     request.c.node_id == bindparam("node"), request.c.request_id.in_(bindparam("ids", expanding=True))
 )
-_INSERT_OFFENDERS = (
-    pg_insert(offender)
-    .on_conflict_do_nothing(index_elements=[offender.c.cnic_index], index_where=offender.c.wrapped_key.is_not(None))
-    .returning(offender.c.id)
+_CLAIM_NUMBERS = (
+    pg_insert(offender_number)
+    .on_conflict_do_nothing()
+    .returning(offender_number.c.number_index, offender_number.c.offender_id)
 )
+_INSERT_OFFENDERS = insert(offender)
 _SET_ASIDE = select(set_aside).where(set_aside.c.conviction_index.in_(bindparam("indexes", expanding=True)))
 _INSERT_VERSIONS = insert(offender_revision)
 # Ascending, so that the feed keeps the order of writes; with bits drawn by lot, and not by the database, so that one
@@ -230,33 +233,46 @@ class StoreTransaction:
         facts = {v.offender.id: v.offender.facts for v in versions if v.offender.facts}
         if not facts:
             return set()
-        keys = {id: bodies.new_key(self._vault, id) for id in facts}
+        claims = [(self._vault.index(each), id) for id, stated in facts.items() for each in stated.person.documents]
+        claimed = await self._claim(claims)
+        entered = facts.keys() - {id for index, id in claims if (index, id) not in claimed}
+        # Only now: whoever enters a number waits for the transaction that seals the record which has it.
+        convictions = {id: list(product(facts[id].person.documents, facts[id].convictions)) for id in entered}
+        past = await self.set_aside([entry for entries in convictions.values() for entry in entries])
+        entered -= {id for id, entries in convictions.items() if not past.keys().isdisjoint(entries)}
+        await self._release(index for index, id in claimed if id not in entered)
+        keys = {id: bodies.new_key(self._vault, id) for id in entered}
         rows = [
             {
                 "id": v.offender.id,
-                "cnic_index": self._vault.index(facts[v.offender.id].person.cnic),
                 "owner": v.offender.owner,
                 "version": v.offender.version,
                 "wrapped_key": keys[v.offender.id].wrapped,
                 "created_at": v.offender.created_at,
             }
             for v in versions
+            if v.offender.id in entered
         ]
-        # In the order of the unique index, so that two imports of the same people cannot wait for each other in a ring.
-        rows.sort(key=lambda row: row["cnic_index"])
-        entered = set((await self._connection.execute(_INSERT_OFFENDERS, rows)).scalars())
-        # Only now: whoever enters a number waits for the transaction that seals the record which has it.
-        convictions = {id: [(facts[id].person.cnic, c) for c in facts[id].convictions] for id in entered}
-        past = await self.set_aside([entry for entries in convictions.values() for entry in entries])
-        if barred := {id for id, entries in convictions.items() if not past.keys().isdisjoint(entries)}:
-            await self._connection.execute(delete(offender).where(offender.c.id.in_(barred)))
-            entered -= barred
+        if rows:
+            await self._connection.execute(_INSERT_OFFENDERS, rows)
         await self._insert_versions([(v, keys[v.offender.id].plain) for v in versions if v.offender.id in entered])
         return entered
 
+    async def _claim(self, claims: Collection[tuple[bytes, UUID]]) -> set[tuple[bytes, UUID]]:
+        """Gives numbers, by their indexes, to records, as far as nobody has them; tells which."""
+        # In the order of the unique index, so that two imports of the same people cannot wait for each other in a ring.
+        rows = [{"number_index": index, "offender_id": id} for index, id in sorted(claims)]
+        found = await self._connection.execute(_CLAIM_NUMBERS, rows) if rows else ()
+        return {(row.number_index, row.offender_id) for row in found}
+
+    async def _release(self, indexes: Iterable[bytes]) -> None:
+        """Takes numbers, by their indexes, from who has them."""
+        if given := list(indexes):
+            await self._connection.execute(delete(offender_number).where(offender_number.c.number_index.in_(given)))
+
     async def set_aside(
-        self, convictions: Collection[tuple[Cnic, Conviction]]
-    ) -> Mapping[tuple[Cnic, Conviction], UUID]:
+        self, convictions: Collection[tuple[Document, Conviction]]
+    ) -> Mapping[tuple[Document, Conviction], UUID]:
         if not convictions:
             return {}
         indexes = {entry: self._vault.conviction_index(entry[0], entry[1].case) for entry in convictions}
@@ -268,19 +284,20 @@ class StoreTransaction:
             if index in found and entry[1].conviction_date <= found[index].day
         }
 
-    async def insert_set_aside(self, offender_id: UUID, cnic: Cnic, conviction: Conviction, day: date) -> None:
-        index = self._vault.conviction_index(cnic, conviction.case)
+    async def insert_set_aside(self, offender_id: UUID, document: Document, conviction: Conviction, day: date) -> None:
+        index = self._vault.conviction_index(document, conviction.case)
         statement = pg_insert(set_aside).values(conviction_index=index, offender_id=offender_id, day=day)
         newest = {"offender_id": offender_id, "day": func.greatest(set_aside.c.day, day)}
         await self._connection.execute(
             statement.on_conflict_do_update(index_elements=[set_aside.c.conviction_index], set_=newest)
         )
 
-    async def holders(self, cnics: Collection[Cnic]) -> Mapping[Cnic, Offender]:
-        indexes = [self._vault.index(cnic) for cnic in cnics]
-        query = select_current().where(offender.c.cnic_index.in_(indexes), offender.c.wrapped_key.is_not(None))
-        found = [open_row(self._vault, row) for row in await self._connection.execute(query)]
-        return {o.facts.person.cnic: o for o in found if o.facts}
+    async def holders(self, documents: Collection[Document]) -> Mapping[Document, Offender]:
+        indexes = {self._vault.index(document): document for document in documents}
+        by = offender_number.c
+        query = select_current().add_columns(by.number_index).join(offender_number, by.offender_id == offender.c.id)
+        rows = await self._connection.execute(query.where(by.number_index.in_(indexes)))
+        return {indexes[row.number_index]: open_row(self._vault, row) for row in rows}
 
     async def offenders_at(self, versions: Collection[tuple[UUID, int]]) -> Mapping[UUID, Offender]:
         if not versions:
@@ -308,8 +325,13 @@ class StoreTransaction:
             query = query.where(offender.c.id < before)
         return [open_row(self._vault, row) for row in await self._connection.execute(query)]
 
-    async def update_offender(self, version: Version) -> None:
+    async def update_offender(self, before: Offender, version: Version) -> bool:
         changed = version.offender
+        had, has = self._numbers(before), self._numbers(changed)
+        gained = [(index, changed.id) for index in has - had]
+        if len(await self._claim(gained)) < len(gained):
+            return False
+        await self._release(had - has)
         statement = (
             update(offender)
             .where(offender.c.id == changed.id, offender.c.version == changed.version - 1)
@@ -318,10 +340,16 @@ class StoreTransaction:
         )
         if changed.facts is None:
             # The key is in no other place: with it every version of the record and its notices are gone.
-            statement = statement.values(wrapped_key=None)
+            cnics = before.facts.person.cnics if before.facts else ()
+            statement = statement.values(wrapped_key=None, erased_numbers=[self._vault.index(cnic) for cnic in cnics])
         wrapped = (await self._connection.execute(statement)).scalar_one()
         key = bodies.unwrap(self._vault, changed.id, wrapped) if wrapped else None
         await self._insert_versions([(version, key)])
+        return True
+
+    def _numbers(self, record: Offender) -> set[bytes]:
+        """The blind indexes of a record's documents; a sealed one has none."""
+        return {self._vault.index(each) for each in record.facts.person.documents} if record.facts else set()
 
     async def _insert_versions(self, versions: Sequence[tuple[Version, bytes | None]]) -> None:
         rows = [

@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from hub.domain.cnic import Cnic
+from hub.domain.documents import Document, OldNic, Passport
 
 _NONCE = 12
 _KEY = 32
@@ -134,13 +135,13 @@ class Vault:
         """Whether there are older keys, under which records can still be."""
         return len(self._wrapping) > 1
 
-    def index(self, cnic: Cnic) -> bytes:
-        """The blind index of a number: 32 octets, the same each time, telling nothing without the key."""
-        return hmac.digest(self._index_key, cnic.digits.encode(), hashlib.sha256)
+    def index(self, document: Document) -> bytes:
+        """The blind index of a document's number: 32 octets, the same each time, telling nothing without the key."""
+        return hmac.digest(self._index_key, _text(document).encode(), hashlib.sha256)
 
-    def conviction_index(self, cnic: Cnic, case: str) -> bytes:
+    def conviction_index(self, document: Document, case: str) -> bytes:
         """The blind index of a person's conviction in a case (`Conviction.case`): 32 octets."""
-        return hmac.digest(self._index_key, f"conviction|{cnic.digits}|{case}".encode(), hashlib.sha256)
+        return hmac.digest(self._index_key, f"conviction|{_text(document)}|{case}".encode(), hashlib.sha256)
 
     def token(self, request: str) -> bytes:
         """The secret for a request: 32 octets, the same each time, so a retry gets it again and nobody keeps it."""
@@ -190,6 +191,17 @@ class Vault:
 
 class VaultError(Exception):
     """Sealed data cannot be opened: it was moved, changed, or belongs to other keys."""
+
+
+def _text(document: Document) -> str:
+    """What is hashed of a document: numbers of different kinds never have the same."""
+    match document:
+        case Cnic(digits):
+            return digits
+        case OldNic(digits):
+            return f"nic|{digits}"
+        case Passport(country, number):
+            return f"passport|{country}|{number}"
 
 
 def _seal(cipher: AESGCM, plain: bytes, place: str) -> bytes:

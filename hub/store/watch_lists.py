@@ -21,11 +21,10 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.audit import AuditEntry
-from hub.domain.offender import Offender
 from hub.domain.ports import RequestKey
 from hub.domain.vetting import Alert, AlertKind, KeptAlert, ListHead, PastAddition, Watched, WatchedPerson
 from hub.store.database import PostgresDatabase
-from hub.store.tables import alert, offender, vetting_request, watch_list, watched_person
+from hub.store.tables import alert, offender, offender_number, vetting_request, watch_list, watched_person
 from hub.store.transaction import StoreTransaction, open_row, select_current
 from hub.store.vault import Vault
 
@@ -36,7 +35,7 @@ _MARK = """
     )
 """
 _MARK_NUMBERS = text(_MARK.format("", "cnic_index = ANY(:numbers)"))
-_ON_REGISTER = "SELECT FROM offender WHERE offender.cnic_index = watched.cnic_index AND wrapped_key IS NOT NULL"
+_ON_REGISTER = "SELECT FROM offender_number WHERE number_index = watched.cnic_index"
 _MARK_ALL = text(_MARK.format("", f"alert_id IS NOT NULL OR EXISTS ({_ON_REGISTER})"))
 _FORGET_ALERTS = text(_MARK.format(", alert_id = NULL", "alert_id = ANY(:alerts)"))
 _HEADS = text("""
@@ -158,7 +157,11 @@ class WatchList:
         )
         rows = (await self._connection.execute(query)).all()
         # After the locks: whoever changes the record now marks these rows again, once they are free.
-        records = await self._records(offender.c.cnic_index.in_([row.cnic_index for row in rows]))
+        numbers = [row.cnic_index for row in rows]
+        by = offender_number.c
+        query = select_current().add_columns(by.number_index).join(offender_number, by.offender_id == offender.c.id)
+        found = await self._connection.execute(query.where(by.number_index.in_(numbers)))
+        records = {row.number_index: open_row(self._vault, row) for row in found}
         return [
             Watched(_person(row), _alert(row) if row.alert_id else None, records.get(row.cnic_index)) for row in rows
         ]
@@ -192,9 +195,12 @@ class WatchList:
             .limit(limit)
         )
         rows = (await self._connection.execute(query)).all()
-        records = await self._records(offender.c.id.in_([row.alert_offender_id for row in rows]))
-        by_id = {record.id: record for record in records.values()}
-        return [KeptAlert(_alert(row), _person(row), by_id.get(row.alert_offender_id)) for row in rows]
+        standing = select_current().where(offender.c.wrapped_key.is_not(None))
+        found = await self._connection.execute(
+            standing.where(offender.c.id.in_([row.alert_offender_id for row in rows]))
+        )
+        records = {row.id: open_row(self._vault, row) for row in found}
+        return [KeptAlert(_alert(row), _person(row), records.get(row.alert_offender_id)) for row in rows]
 
     async def mark_sent(self, alerts: Collection[UUID], entries: Sequence[AuditEntry]) -> None:
         await self._connection.execute(update(alert).where(alert.c.id.in_(alerts)).values(sent=True))
@@ -205,11 +211,6 @@ class WatchList:
 
     async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
         await StoreTransaction(self._connection, self._vault).append_audit(entries)
-
-    async def _records(self, which: Any) -> Mapping[bytes, Offender]:
-        """Records that stand, by the blind index of their number."""
-        query = select_current().add_columns(offender.c.cnic_index).where(which, offender.c.wrapped_key.is_not(None))
-        return {row.cnic_index: open_row(self._vault, row) for row in await self._connection.execute(query)}
 
 
 def _person(row: Any) -> WatchedPerson:

@@ -8,7 +8,7 @@ once.
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
 from enum import StrEnum
@@ -25,6 +25,7 @@ from hub.domain.alarm import Alarm
 from hub.domain.cnic import Cnic
 from hub.domain.disclosure import Channel, DisclosureMode, DisclosurePolicy
 from hub.domain.districts import find_district
+from hub.domain.documents import Document, OldNic, Passport
 from hub.domain.errors import Violation, invalid
 from hub.domain.feed import Event, FederationStatus, IndexedOffender, Progress
 from hub.domain.history import Version
@@ -35,14 +36,22 @@ from hub.domain.offender import (
     Conviction,
     CourtEvent,
     Finality,
-    GuardianRelation,
     Offender,
     OffenderFacts,
-    Person,
-    Sex,
     Transfer,
     VictimClass,
     offender_name,
+)
+from hub.domain.person import (
+    Death,
+    Former,
+    Guardian,
+    GuardianRelation,
+    IdentityEvent,
+    IdentityHistory,
+    Name,
+    Person,
+    Sex,
 )
 from hub.domain.ports import RequestKey
 from hub.domain.reconciliation import Difference
@@ -52,7 +61,7 @@ from nsor.common.v1 import access_pb2, officer_pb2
 from nsor.federation.v1 import federation_service_pb2, node_pb2
 from nsor.lookup.v1 import alarm_pb2, disclosure_pb2, lookup_service_pb2, vetting_service_pb2, watch_list_pb2
 from nsor.monitoring.v1 import notice_pb2
-from nsor.registry.v1 import offender_pb2, registry_service_pb2
+from nsor.registry.v1 import identity_pb2, offender_pb2, registry_service_pb2
 
 # Pakistan Standard Time, without daylight saving: the day that "today" and "in the future" mean.
 _PAKISTAN = timezone(timedelta(hours=5))
@@ -61,6 +70,9 @@ _SCRIPTS = {"LATIN": "Latin", "ARABIC": "Urdu"}
 # Zero-width joiners shape Urdu words. The other marks come along when people paste, and say nothing.
 _JOINERS = "\u200c\u200d"
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u061c\u200b\u200e\u200f\u2060\ufeff"))
+
+# Only refused readings have no number, and these do not leave the block that reads.
+_NO_CNIC = Cnic("9000000000000")
 
 E = TypeVar("E", bound=StrEnum)
 T = TypeVar("T")
@@ -120,6 +132,25 @@ class Reader:
             return Cnic.parse(value)
         except ValueError:
             self.wrong(field, "INVALID_CNIC", "is not a 13-digit CNIC")
+            return None
+
+    def old_nic(self, field: str, value: str) -> OldNic | None:
+        """The number of an old card."""
+        try:
+            return OldNic.parse(value)
+        except ValueError:
+            self.wrong(field, "INVALID_OLD_NIC", "is not an 11-digit number of an old card")
+            return None
+
+    def passport(self, field: str, message: offender_pb2.Passport) -> Passport | None:
+        """A passport."""
+        if pycountry.countries.get(alpha_3=message.country) is None:
+            self.wrong(f"{field}.country", "UNKNOWN_COUNTRY", "must be the ISO 3166-1 alpha-3 code of a country")
+            return None
+        try:
+            return Passport.parse(message.country, message.number)
+        except ValueError:
+            self.wrong(f"{field}.number", "INVALID_PASSPORT", "must have 1 to 9 letters and digits")
             return None
 
     def district(self, field: str, value: str) -> str:
@@ -200,10 +231,8 @@ def offender_facts(message: offender_pb2.Offender, now: datetime, before: Offend
     """
     with _reading() as read:
         who = message.person
-        cnic = read.cnic("offender.person.cnic", who.cnic)
         person = Person(
-            # Only refused readings have no number, and these do not leave this block.
-            cnic=cnic or Cnic("9000000000000"),
+            cnic=read.cnic("offender.person.cnic", who.cnic) if who.cnic else None,
             full_name=read.name("offender.person.full_name", who.full_name),
             full_name_ur=read.urdu_name("offender.person.full_name_ur", who.full_name_ur),
             guardian_name=read.name("offender.person.guardian_name", who.guardian_name),
@@ -211,6 +240,9 @@ def offender_facts(message: offender_pb2.Offender, now: datetime, before: Offend
             guardian_relation=_member(GuardianRelation, offender_pb2.GuardianRelation, who.guardian_relation),
             sex=_member(Sex, offender_pb2.Sex, who.sex),
             date_of_birth=read.day("offender.person.date_of_birth", who.date_of_birth),
+            old_nic=read.old_nic("offender.person.old_nic", who.old_nic) if who.old_nic else None,
+            passports=_passports(read, who.passports),
+            history=before.person.history if before else IdentityHistory(),
         )
         facts = OffenderFacts(
             person=person,
@@ -225,6 +257,28 @@ def offender_facts(message: offender_pb2.Offender, now: datetime, before: Offend
     return facts
 
 
+def _passports(read: Reader, messages: Iterable[offender_pb2.Passport]) -> tuple[Passport, ...]:
+    found = (read.passport(f"offender.person.passports[{index}]", each) for index, each in enumerate(messages))
+    return tuple(passport for passport in found if passport)
+
+
+def document(message: registry_service_pb2.FindOffenderRequest) -> Document:
+    """The document that a record is to be found by.
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
+    with _reading() as read:
+        match message.WhichOneof("document"):
+            case "old_nic":
+                found = read.old_nic("old_nic", message.old_nic)
+            case "passport":
+                found = read.passport("passport", message.passport)
+            case _:
+                found = read.cnic("cnic", message.cnic)
+    return found or _NO_CNIC
+
+
 def court_event(message: registry_service_pb2.RecordCourtEventRequest, now: datetime) -> tuple[CourtEvent, date]:
     """What happened at a court, and on which day.
 
@@ -236,6 +290,42 @@ def court_event(message: registry_service_pb2.RecordCourtEventRequest, now: date
         if day > today(now):
             read.wrong("event_date", "IN_FUTURE", "must not lie in the future")
     return _member(CourtEvent, offender_pb2.CourtEvent, message.event), day
+
+
+def identity_event(message: identity_pb2.IdentityEvent, now: datetime) -> tuple[Cnic | OldNic, IdentityEvent, date]:
+    """The number of a card, what its holder has become, and since which day.
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
+    with _reading() as read:
+        card = read.cnic("event.cnic", message.cnic) if message.cnic else read.old_nic("event.old_nic", message.old_nic)
+        day = read.day("event.event_date", message.event_date)
+        if day > today(now):
+            read.wrong("event.event_date", "IN_FUTURE", "must not lie in the future")
+        event = _identity(read, message)
+    return card or _NO_CNIC, event, day
+
+
+def _identity(read: Reader, message: identity_pb2.IdentityEvent) -> IdentityEvent:
+    match message.WhichOneof("detail"):
+        case "new_name":
+            name, path = message.new_name, "event.new_name"
+            return Name(
+                read.name(f"{path}.full_name", name.full_name),
+                read.urdu_name(f"{path}.full_name_ur", name.full_name_ur),
+            )
+        case "new_guardian":
+            guardian, path = message.new_guardian, "event.new_guardian"
+            return Guardian(
+                read.name(f"{path}.guardian_name", guardian.guardian_name),
+                read.urdu_name(f"{path}.guardian_name_ur", guardian.guardian_name_ur),
+                _member(GuardianRelation, offender_pb2.GuardianRelation, guardian.guardian_relation),
+            )
+        case "new_cnic":
+            return read.cnic("event.new_cnic.cnic", message.new_cnic.cnic) or _NO_CNIC
+        case _:
+            return Death()
 
 
 def reason(text: str) -> str:
@@ -334,7 +424,7 @@ def _facts_message(facts: OffenderFacts) -> offender_pb2.Offender:
     person = facts.person
     return offender_pb2.Offender(
         person=offender_pb2.Person(
-            cnic=person.cnic.formatted,
+            cnic=person.cnic.formatted if person.cnic else "",
             full_name=person.full_name,
             full_name_ur=person.full_name_ur,
             guardian_name=person.guardian_name,
@@ -342,10 +432,48 @@ def _facts_message(facts: OffenderFacts) -> offender_pb2.Offender:
             guardian_relation=_value(offender_pb2.GuardianRelation, person.guardian_relation),
             sex=_value(offender_pb2.Sex, person.sex),
             date_of_birth=person.date_of_birth.isoformat(),
+            old_nic=person.old_nic.formatted if person.old_nic else "",
+            passports=[offender_pb2.Passport(country=each.country, number=each.number) for each in person.passports],
+            history=_history_message(person.history) if person.history != IdentityHistory() else None,
         ),
         district=facts.district,
         convictions=[_conviction_message(number, conviction) for number, conviction in enumerate(facts.convictions, 1)],
     )
+
+
+def _history_message(history: IdentityHistory) -> offender_pb2.IdentityHistory:
+    return offender_pb2.IdentityHistory(
+        former_names=[
+            offender_pb2.FormerName(
+                full_name=name.full_name, full_name_ur=name.full_name_ur, begin_date=begin, end_date=end
+            )
+            for name, begin, end in _periods(history.names)
+        ],
+        former_guardians=[
+            offender_pb2.FormerGuardian(
+                guardian_name=guardian.guardian_name,
+                guardian_name_ur=guardian.guardian_name_ur,
+                guardian_relation=_value(offender_pb2.GuardianRelation, guardian.guardian_relation),
+                begin_date=begin,
+                end_date=end,
+            )
+            for guardian, begin, end in _periods(history.guardians)
+        ],
+        former_cnics=[
+            offender_pb2.FormerCnic(cnic=cnic.formatted, begin_date=begin, end_date=end)
+            for cnic, begin, end in _periods(history.cnics)
+        ],
+        death_date=history.died_on.isoformat() if history.died_on else "",
+    )
+
+
+def _periods(past: Sequence[Former[T]]) -> Iterator[tuple[T, str, str]]:
+    """What was, the day on which it began (empty for the first, which is not known), and the day on which it ended."""
+    begin = ""
+    for former in past:
+        end = former.until.isoformat()
+        yield former.was, begin, end
+        begin = end
 
 
 def _conviction_message(number: int, conviction: Conviction) -> offender_pb2.Conviction:
@@ -366,7 +494,7 @@ def _conviction_message(number: int, conviction: Conviction) -> offender_pb2.Con
 
 _MAX_PATHS = 20
 _UPDATABLE = {"person", "district", "convictions"} | {
-    f"person.{field.name}" for field in offender_pb2.Person.DESCRIPTOR.fields if field.name != "cnic"
+    f"person.{field.name}" for field in offender_pb2.Person.DESCRIPTOR.fields if field.name != "history"
 }
 
 

@@ -53,6 +53,11 @@ class RegistryServicer(RegistryServiceServicer):
         )
         return pb.GetOffenderResponse(offender=convert.offender_message(offender))
 
+    async def FindOffender(self, request: pb.FindOffenderRequest, context: Any) -> pb.FindOffenderResponse:
+        document = convert.document(request)
+        offender = await self._registry.find(current_caller(), document, at_least=request.at_least_revision)
+        return pb.FindOffenderResponse(offender=convert.offender_message(offender))
+
     async def ListOffenders(self, request: pb.ListOffendersRequest, context: Any) -> pb.ListOffendersResponse:
         caller, size = current_caller(), page_size(request.page_size)
         before = last_item(caller.node.id, request, request.page_token, UUID)
@@ -103,6 +108,14 @@ class RegistryServicer(RegistryServiceServicer):
             current_caller(), _edit(request), request.conviction_number, event, day
         )
         return _answer(pb.RecordCourtEventResponse, written)
+
+    async def ReportIdentityEvent(
+        self, request: pb.ReportIdentityEventRequest, context: Any
+    ) -> pb.ReportIdentityEventResponse:
+        card, event, day = convert.identity_event(request.event, self._clock())
+        key = convert.request_key(request)
+        written = await self._registry.report_identity_event(current_caller(), key, card, event, day)
+        return pb.ReportIdentityEventResponse(offender=written.offender.name, revision=written.revision.token)
 
     async def ProposeTransfer(self, request: pb.ProposeTransferRequest, context: Any) -> pb.ProposeTransferResponse:
         receiver = convert.node_id(request.receiver)

@@ -84,6 +84,8 @@ def test_an_officer_is_named_where_one_is_required(
     request = GetMessageClass(method.input_type)()
     for field in {"name", "parent"} & set(method.input_type.fields_by_name):
         setattr(request, field, written.offender.name)
+    if "cnic" in method.input_type.fields_by_name:
+        request.cnic = written.offender.person.cnic
     assert list(punjab.refused(request).fields) == ["officer"]
 
 
@@ -196,6 +198,21 @@ def test_the_texts_of_a_record_are_these() -> None:
         "registry.Person.guardian_name",
         "registry.Person.guardian_name_ur",
         "registry.Person.date_of_birth",
+        "registry.Person.old_nic",
+        "registry.Passport.country",
+        "registry.Passport.number",
+        "registry.IdentityHistory.death_date",
+        "registry.FormerName.full_name",
+        "registry.FormerName.full_name_ur",
+        "registry.FormerName.begin_date",
+        "registry.FormerName.end_date",
+        "registry.FormerGuardian.guardian_name",
+        "registry.FormerGuardian.guardian_name_ur",
+        "registry.FormerGuardian.begin_date",
+        "registry.FormerGuardian.end_date",
+        "registry.FormerCnic.cnic",
+        "registry.FormerCnic.begin_date",
+        "registry.FormerCnic.end_date",
         "registry.Conviction.court",
         "registry.Conviction.case_number",
         "registry.Conviction.fir_number",
@@ -224,7 +241,7 @@ def test_a_person_in_a_record_is_the_offender() -> None:
 
 
 def test_names_numbers_and_addresses_of_people_are_marked_personal() -> None:
-    personal = re.compile("^(cnic|full_name.*|guardian_name.*|date_of_birth|address)$")
+    personal = re.compile("^(cnic|old_nic|number|full_name.*|guardian_name.*|date_of_birth|death_date|address)$")
     for field in fields():
         if field.type == FieldDescriptor.TYPE_STRING and personal.search(field.name):
             sensitivity = field.GetOptions().Extensions[access_pb2.sensitivity]

@@ -27,6 +27,7 @@ from nsor.monitoring.v1.notice_pb2 import TRAVEL_SCOPE_DOMESTIC, AddressChange, 
 from nsor.registry.v1.offender_pb2 import FINALITY_SET_ASIDE, Offender
 from nsor.registry.v1.registry_service_pb2 import (
     CreateOffenderResponse,
+    FindOffenderRequest,
     GetOffenderRequest,
     GetPropagationRequest,
     ListOffenderRevisionsRequest,
@@ -49,7 +50,7 @@ from tests.support.contract import (
     rules,
 )
 from tests.support.hub import RunningHub
-from tests.support.people import fresh_offender
+from tests.support.people import fresh_offender, fresh_old_nic, fresh_passport
 
 pytest_plugins = ["tests.support.nodes"]
 
@@ -66,6 +67,8 @@ def full_offender() -> Offender:
     """A record with every field that a request may set."""
     offender = fresh_offender()
     offender.convictions[0].finality_date = offender.convictions[0].conviction_date
+    offender.person.old_nic = fresh_old_nic()
+    offender.person.passports.append(fresh_passport())
     return offender
 
 
@@ -82,6 +85,9 @@ def valid(written: CreateOffenderResponse) -> dict[str, Any]:
     requests = {
         "create": creation(full_offender()),
         "get": GetOffenderRequest(name=name, version=1, at_least_revision=written.revision),
+        "find": FindOffenderRequest(cnic=written.offender.person.cnic, at_least_revision=written.revision),
+        "find-nic": FindOffenderRequest(old_nic=fresh_old_nic()),
+        "find-passport": FindOffenderRequest(passport=fresh_passport()),
         "history": ListOffenderRevisionsRequest(name=name, page_size=10),
         "list": ListOffendersRequest(page_size=10, at_least_revision=written.revision),
         "update": change(written.offender, "person", "district", "convictions"),
@@ -376,6 +382,15 @@ def test_a_name_is_in_its_script(refuses: Refuses, kind: str, path: str) -> None
         ("update", "offender.convictions[0].offence_code", "PPC-9999"),
         ("update", "offender.convictions[0].finality_date", "1999-12-31"),
         ("update", "offender.person.cnic", "91234-1234567-1"),
+        ("create", "offender.person.old_nic", "1234567890"),
+        ("create", "offender.person.old_nic", "9123400000001"),
+        ("create", "offender.person.passports[0].country", "XXX"),
+        ("create", "offender.person.passports[0].number", "1234567890"),
+        ("create", "offender.person.passports[0].number", "<<<"),
+        ("update", "offender.person.old_nic", "1234567890"),
+        ("find-nic", "old_nic", "123456789012"),
+        ("find-passport", "passport.country", "XXX"),
+        ("find-passport", "passport.number", "P<1234567"),
         ("update", "offender.name", NOT_SET),
         ("update", "offender.name", "offenders/somebody"),
         ("update", "offender.etag", NOT_SET),

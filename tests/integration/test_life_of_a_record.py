@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, multiple, rule, run_state_machine_as_test
 
+from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_HIT, OUTCOME_NO_RECORD
+from nsor.registry.v1.identity_pb2 import NewCnic
 from nsor.registry.v1.offender_pb2 import (
     COURT_EVENT_APPEAL_FILED,
     COURT_EVENT_SET_ASIDE,
@@ -24,12 +26,13 @@ from tests.support.contract import (
     court_event,
     creation,
     declination,
+    identity_event,
     node,
     proposal,
     refusal_of,
 )
 from tests.support.hub import RunningHub
-from tests.support.people import fresh_offender
+from tests.support.people import fresh_cnic, fresh_offender
 
 POLICE = ("punjab-police", "sindh-police")
 
@@ -41,11 +44,15 @@ class Life:
     Attributes:
         entered: the request that entered it.
         read: the record as its last write left it.
+        revision: of that write.
+        numbers: that the person has, or had before.
         under_appeal: whether its one conviction is.
     """
 
     entered: Message
     read: Offender
+    revision: str
+    numbers: list[str]
     under_appeal: bool = False
 
     @property
@@ -67,7 +74,7 @@ def machine(hub: RunningHub) -> type[RuleBasedStateMachine]:
                 assert refusal_of(lambda: by.call(request)).reason == reason
                 return multiple()
             response = by.call(request)
-            life.read = response.offender
+            life.read, life.revision = response.offender, response.revision
             return caller, life, request, response.offender.etag
 
         @rule(target=lives, police=st.sampled_from(POLICE))
@@ -75,7 +82,8 @@ def machine(hub: RunningHub) -> type[RuleBasedStateMachine]:
             offender = fresh_offender()
             offender.convictions[0].finality = FINALITY_FINAL
             request = creation(offender)
-            return Life(request, node(hub, police).call(request).offender)
+            written = node(hub, police).call(request)
+            return Life(request, written.offender, written.revision, [offender.person.cnic])
 
         @rule(target=done, life=lives, police=st.sampled_from(POLICE))
         def update(self, life: Life, police: str) -> Any:
@@ -112,6 +120,27 @@ def machine(hub: RunningHub) -> type[RuleBasedStateMachine]:
                 reason = "NOT_RECEIVER"
             return self.attempt(police, life, request, reason)
 
+        @rule(life=lives, card=st.integers(0))
+        def replace_card(self, life: Life, card: int) -> None:
+            """NADRA replaces a number; it may know the person by any that they ever had."""
+            new, nadra = fresh_cnic(), node(hub, "nadra")
+            request = identity_event(life.numbers[card % len(life.numbers)], new_cnic=NewCnic(cnic=new))
+            if life.sealed:
+                assert refusal_of(lambda: nadra.call(request)).reason == "OFFENDER_NOT_FOUND"
+                return
+            life.revision = nadra.call(request).revision
+            life.numbers.append(new)
+            before = life.read
+            life.read = node(hub, "fia").call(GetOffenderRequest(name=before.name, officer=INVESTIGATION)).offender
+            assert (life.read.person.cnic, life.read.owner, life.read.transfer) == (new, before.owner, before.transfer)
+            assert [former.cnic for former in life.read.person.history.former_cnics] == life.numbers[:-1]
+
+        @rule(life=lives)
+        def check(self, life: Life) -> None:
+            for number in life.numbers:
+                outcome = node(hub, "fia").check(number, life.revision).outcome
+                assert outcome == (OUTCOME_NO_RECORD if life.sealed else OUTCOME_HIT)
+
         @rule(life=lives)
         def stale(self, life: Life) -> None:
             old = with_facts(life)
@@ -127,10 +156,11 @@ def machine(hub: RunningHub) -> type[RuleBasedStateMachine]:
             assert (answer.name, answer.etag) == (life.read.name, etag), "a retry gives the first answer"
             assert answer.HasField("person") != life.sealed
 
-        @rule(life=lives)
-        def enter_again(self, life: Life) -> None:
-            request: Any = life.entered
-            other = creation(request.offender)
+        @rule(life=lives, card=st.integers(0))
+        def enter_again(self, life: Life, card: int) -> None:
+            offender = with_facts(life)
+            offender.person.cnic = life.numbers[card % len(life.numbers)]
+            other = creation(offender)
             reason = "CONVICTION_SET_ASIDE" if life.sealed else "OFFENDER_ALREADY_EXISTS"
             assert refusal_of(lambda: node(hub, "sindh-police").call(other)).reason == reason
 

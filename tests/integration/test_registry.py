@@ -226,8 +226,8 @@ def test_a_person_can_be_changed_as_a_whole_but_for_the_cnic(punjab: Node) -> No
         ["nothing"],
         [""],
         ["*"],
-        ["person.cnic"],
-        ["district", "person.cnic"],
+        ["person.history"],
+        ["district", "person.history"],
         ["district", "nothing"],
         ["name"],
         ["owner"],
@@ -382,6 +382,7 @@ def second_page_token(police: Node) -> str:
 
 def test_nodes_are_listed_by_name(punjab: Node) -> None:
     pages = list(punjab.pages(ListNodesRequest(page_size=3)))
-    assert [len(page.nodes) for page in pages] == [3, 3, 2]
+    assert {len(page.nodes) for page in pages[:-1]} == {3}
     names = [listed.name for page in pages for listed in page.nodes]
-    assert names == sorted(f"nodes/{name}" for name in NODES)
+    assert names == sorted(set(names))
+    assert {f"nodes/{name}" for name in NODES} <= set(names), "and those of other tests"

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -81,6 +82,21 @@ def test_several_processes_can_migrate_at_once(dsn: str) -> None:
     started = [subprocess.Popen([sys.executable, "-c", code, dsn]) for _ in range(3)]
     assert [process.wait(60) for process in started] == [0, 0, 0]
     assert rows(dsn, "SELECT seq FROM feed_head") == [(0,)]
+
+
+def test_records_that_were_entered_before_keep_their_number(dsn: str) -> None:
+    """0009: those that stand are found by it, sealed ones tell what to forget."""
+    standing, sealed = UUID(int=1), UUID(int=2)
+    migrate(dsn, "0007")
+    with psycopg.connect(dsn) as connection:
+        connection.execute("INSERT INTO node VALUES ('police', '', 'POLICE', '', 'ACTIVE', now())")
+        for id, key in ((standing, b"key"), (sealed, None)):
+            connection.execute(
+                "INSERT INTO offender VALUES (%s, %s, 'police', 1, %s, now())", [id, b"number of %d" % id.int, key]
+            )
+    migrate(dsn)
+    assert rows(dsn, "SELECT number_index, offender_id FROM offender_number") == [(b"number of 1", standing)]
+    assert rows(dsn, "SELECT erased_numbers FROM offender ORDER BY id") == [(None,), ([b"number of 2"],)]
 
 
 def test_a_running_hub_can_be_migrated_again(hub: RunningHub) -> None:

@@ -20,6 +20,7 @@ from hub.dev.postgres import EmbeddedPostgres, postgres_binaries
 from nsor.common.v1.officer_pb2 import PURPOSE_INVESTIGATION, PURPOSE_RECORD_MAINTENANCE, OfficerContext
 from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_HIT
 from nsor.monitoring.v1.notice_pb2 import AddressChange, NameChange, Notice
+from nsor.registry.v1.identity_pb2 import Death, IdentityEvent, NewCnic, NewGuardian, NewName
 from nsor.registry.v1.offender_pb2 import Offender
 from nsor.registry.v1.registry_service_pb2 import ListOffendersRequest
 from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
@@ -178,7 +179,7 @@ class TestMetrics:
             assert point.value >= 0
 
 
-CNIC, UNKNOWN_CNIC = "94321-7654321-9", "94321-1234567-8"
+CNIC, NEW_CNIC, UNKNOWN_CNIC = "94321-7654321-9", "94321-9988776-5", "94321-1234567-8"
 PERSON = {
     "cnic": CNIC,
     "full_name": "Zhobaryal Qanarwala",
@@ -186,12 +187,15 @@ PERSON = {
     "guardian_name": "Dilkhushdad Qanarwala",
     "guardian_name_ur": "دلخوشداد قناروالا",
     "date_of_birth": "1961-07-19",
+    "old_nic": "943-21-998874",
 }
 TEXTS = f"{PERSON['full_name']} {PERSON['full_name_ur']} {CNIC} +923009998877"
 CANARIES = (
     *(CNIC, "9432176543219", "۹۴۳۲۱۷۶۵۴۳۲۱۹", UNKNOWN_CNIC, "9432112345678", "3009998877", "1961-07-19"),
     *("Zhobaryal", "Qanarwala", "ژوبریال", "قناروالا", "Dilkhushdad", "دلخوشداد"),
     *("Xerxesbaz", "خشیارباز", "Kanariya Lane"),
+    *("94321998874", "943-21-998874", "QX7654321"),
+    *(NEW_CNIC, "9432199887765", "Khudadadyar", "Gulandamshah", "2026-02-07"),
 )
 """What must not be found anywhere: of one person who exists nowhere else."""
 
@@ -233,6 +237,7 @@ def broken(hub: RunningHub, table: str) -> Iterator[None]:
 def use(hub: RunningHub) -> None:
     """Calls of every kind about the one person: good, refused, and while the database fails."""
     convict = fresh_offender(**PERSON)
+    convict.person.passports.add(country="AFG", number="QX7654321")
     with (
         hub.client("punjab-police") as station,
         hub.client("sindh-police") as other,
@@ -243,6 +248,9 @@ def use(hub: RunningHub) -> None:
         created = station.create_offender(convict, officer=MAINTENANCE)
         name = created.offender.name
         use_well(station, created.offender)
+        report(hub)
+        known = station.get_offender(name, MAINTENANCE)
+        assert len(known.person.history.former_cnics) == 1
         for client in (station, other, sms):
             client.check_cnic(f"{TEXTS} {UNKNOWN_CNIC}")
             client.check_cnic(UNKNOWN_CNIC)
@@ -255,7 +263,7 @@ def use(hub: RunningHub) -> None:
                 client.check_cnic(CNIC, at_least_revision=CNIC)
             with refused():
                 client.check_cnic(TEXTS * 100)
-        use_badly(station, convict, created.offender)
+        use_badly(station, convict, known)
         watch(school)
         for method, request in (
             (RegistryServiceStub(channel).CreateOffender, creation(fresh_offender(full_name=TEXTS * 6000))),
@@ -266,12 +274,16 @@ def use(hub: RunningHub) -> None:
         for path in ("nsor.registry.v1.RegistryService/CreateOffender", "nsor.registry.v1.RegistryService/No"):
             with refused():
                 channel.unary_unary(f"/{path}")(b"\xff" + TEXTS.encode())
-        use_in_spite_of_errors(hub, station, created.offender)
+        use_in_spite_of_errors(hub, station, known)
 
 
 def use_well(station: Client, convict: Offender) -> None:
     station.get_offender(convict.name, INVESTIGATION)
     list(station.list_offenders(MAINTENANCE))
+    station.find_offender(INVESTIGATION, old_nic=PERSON["old_nic"])
+    for wrong in ({"cnic": TEXTS * 2}, {"cnic": UNKNOWN_CNIC}, {"old_nic": TEXTS}):
+        with refused():
+            station.find_offender(INVESTIGATION, **wrong)
     for notice in (
         NameChange(full_name="Xerxesbaz Qanarwala", full_name_ur="خشیارباز قناروالا", effective_date="2026-01-01"),
         AddressChange(address="House 7, Kanariya Lane", district="Lahore", effective_date="2026-01-01"),
@@ -289,7 +301,7 @@ def watch(school: Client) -> None:
     """Vets the person, and is told of them."""
     school.add_watched_people([teacher(CNIC)])
     [alert] = alerts_until_now(school)
-    assert alert.person.full_name in TEXTS
+    assert alert.person.full_name
     for field, text in product(("cnic", "consent_reference", "reference"), (TEXTS, f"{CNIC} {TEXTS}")):
         wrong = teacher(UNKNOWN_CNIC)
         setattr(wrong, field, text)
@@ -299,6 +311,25 @@ def watch(school: Client) -> None:
         school.remove_watched_person(f"watchedPeople/{CNIC}")
     with refused():
         next(school.watch_alerts(TEXTS))
+
+
+def report(hub: RunningHub) -> None:
+    """What NADRA says of the person, and what it is refused."""
+    with hub.client("nadra") as nadra:
+        nadra.report_identity_event(IdentityEvent(cnic=CNIC, event_date="2026-01-01", new_cnic=NewCnic(cnic=NEW_CNIC)))
+        for cnic, day, detail in (
+            (NEW_CNIC, "2026-01-01", {"new_name": NewName(full_name="Khudadadyar Qanarwala")}),
+            (CNIC, "2026-01-01", {"new_guardian": NewGuardian(guardian_name="Gulandamshah", guardian_relation=1)}),
+            (CNIC, "2026-02-07", {"death": Death()}),
+        ):
+            event = IdentityEvent(cnic=cnic, event_date=day, **detail)
+            nadra.report_identity_event(event)
+            with refused():
+                nadra.report_identity_event(event)
+        for wrong in ({"cnic": TEXTS * 10}, {"cnic": UNKNOWN_CNIC}, {"new_cnic": NewCnic(cnic=TEXTS)}):
+            with refused():
+                event = {"cnic": CNIC, "event_date": "2026-02-07", "death": Death()} | wrong
+                nadra.report_identity_event(IdentityEvent(**event))
 
 
 def use_badly(station: Client, convict: Offender, created: Offender) -> None:

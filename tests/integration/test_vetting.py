@@ -314,7 +314,9 @@ def test_every_access_is_accounted_for(hub: RunningHub, school: School, punjab: 
     [name, _] = school.client.add_watched_people(people, officer=clerk).watched_people
     [alert] = school.alerts()
     school.client.remove_watched_person(name, officer=clerk)
-    [[subject]] = hub.sql("SELECT cnic_index FROM offender WHERE id = %s", entered.name.removeprefix("offenders/"))
+    [[subject]] = hub.sql(
+        "SELECT number_index FROM offender_number WHERE offender_id = %s", entered.name.removeprefix("offenders/")
+    )
     entries = hub.sql(
         "SELECT method, officer_id, decision FROM audit_entry WHERE node_id = %s AND subject = %s ORDER BY id",
         *(school.id, subject),

@@ -32,6 +32,7 @@ from nsor.monitoring.v1 import monitoring_service_pb2
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesRequest, RecordNoticeRequest
 from nsor.monitoring.v1.notice_pb2 import TRAVEL_SCOPE_ABROAD, Notice, Travel
 from nsor.registry.v1 import registry_service_pb2
+from nsor.registry.v1.identity_pb2 import IdentityEvent
 from nsor.registry.v1.offender_pb2 import CourtEvent, Offender
 from nsor.registry.v1.registry_service_pb2 import (
     AcceptTransferRequest,
@@ -43,6 +44,7 @@ from nsor.registry.v1.registry_service_pb2 import (
     ImportOffendersResponse,
     ProposeTransferRequest,
     RecordCourtEventRequest,
+    ReportIdentityEventRequest,
     UpdateOffenderRequest,
     UpdateOffenderResponse,
 )
@@ -226,6 +228,12 @@ def court_event(
         reason="Crl. Appeal 120/2026, Lahore High Court",
         request_id=str(uuid4()),
     )
+
+
+def identity_event(cnic: str, *, day: str = "2026-05-01", **detail: Any) -> ReportIdentityEventRequest:
+    """A request by which NADRA reports something of the holder of a card, for example `new_name=NewName(...)`."""
+    event = IdentityEvent(cnic=cnic, event_date=day, **detail)
+    return ReportIdentityEventRequest(event=event, request_id=str(uuid4()))
 
 
 def proposal(offender: Offender, receiver: str) -> ProposeTransferRequest:

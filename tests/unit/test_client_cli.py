@@ -60,19 +60,31 @@ from nsor.lookup.v1.vetting_service_pb2 import WatchAlertsResponse
 from nsor.lookup.v1.watch_list_pb2 import ALERT_KIND_ON_REGISTER, ALERT_KIND_SET_ASIDE, Alert, WatchedPerson
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesResponse, RecordNoticeResponse
 from nsor.monitoring.v1.notice_pb2 import AddressChange, NameChange, Notice, Travel
-from nsor.registry.v1.offender_pb2 import GUARDIAN_RELATION_HUSBAND, SEX_FEMALE, SEX_MALE, Offender, Person
+from nsor.registry.v1.identity_pb2 import IdentityEvent, NewName
+from nsor.registry.v1.offender_pb2 import (
+    GUARDIAN_RELATION_HUSBAND,
+    SEX_FEMALE,
+    SEX_MALE,
+    IdentityHistory,
+    Offender,
+    Passport,
+    Person,
+)
 from nsor.registry.v1.registry_service_pb2 import (
     CreateOffenderResponse,
     FieldViolation,
+    FindOffenderRequest,
+    FindOffenderResponse,
     GetOffenderResponse,
     ImportOffendersResponse,
     ListOffendersResponse,
+    ReportIdentityEventResponse,
     RowError,
     UpdateOffenderResponse,
 )
 from nsor_client.cli import failures, main
 from nsor_client.cli.offenders import TEMPLATE
-from nsor_client.protojson import from_json
+from nsor_client.protojson import from_json, to_json
 from nsor_client.rows import COLUMNS
 from tests.support.sdk_hub import CertificateAuthority, ScriptedHub, refuse
 
@@ -183,7 +195,53 @@ def test_the_template_fits_the_contract_and_can_be_sent(nsor: Nsor, sdk_hub: Scr
     assert (code, out) == (0, f"written: {NAME} (revision 7)\n")
     assert request.offender == from_json(TEMPLATE, Offender)
     assert request.officer.purpose == PURPOSE_RECORD_MAINTENANCE
-    assert {f.name for f in Person.DESCRIPTOR.fields} == json.loads(TEMPLATE)["person"].keys()
+    besides = {"old_nic", "passports", "history"}
+    assert {f.name for f in Person.DESCRIPTOR.fields} - besides == json.loads(TEMPLATE)["person"].keys()
+
+
+def test_nadra_reports_what_a_file_says(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    sdk_hub.answer("ReportIdentityEvent", ReportIdentityEventResponse(offender=NAME, revision="7"))
+    event = IdentityEvent(cnic="9123400000001", event_date="2026-05-01", new_name=NewName(full_name="Ahmed Khan"))
+    code, out, _ = nsor("identity", "report", "-", stdin=to_json(event))
+    assert (code, out) == (0, f"kept in {NAME} (revision 7)\n")
+    assert sdk_hub.requests["ReportIdentityEvent"][0].event == event
+
+
+@pytest.mark.parametrize(
+    ("arguments", "request_"),
+    [
+        (["91234-0000000-1"], FindOffenderRequest(cnic="91234-0000000-1")),
+        (["--kind", "old-nic", "970-55-123456"], FindOffenderRequest(old_nic="970-55-123456")),
+        (["--kind", "passport", "afg P123"], FindOffenderRequest(passport=Passport(country="AFG", number="P123"))),
+        (["-"], FindOffenderRequest(cnic="from stdin")),
+    ],
+)
+def test_a_record_is_found_by_a_document(
+    nsor: Nsor, sdk_hub: ScriptedHub, arguments: list[str], request_: FindOffenderRequest
+) -> None:
+    sdk_hub.answer("FindOffender", FindOffenderResponse(offender=AN_OFFENDER))
+    code, out, _ = nsor("offender", "find", *arguments, "--fir", "123/2026", stdin="from stdin\n")
+    assert (code, out.split()[:2]) == (0, ["record", NAME])
+    [asked] = sdk_hub.requests["FindOffender"]
+    assert (asked.officer.purpose, asked.officer.fir_number) == (PURPOSE_INVESTIGATION, "123/2026")
+    asked.ClearField("officer")
+    assert asked == request_
+
+
+def test_a_record_shows_what_was_before(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    history = IdentityHistory(death_date="2026-05-03")
+    history.former_names.add(full_name="Ahmed Khan", full_name_ur="احمد خان", end_date="2026-05-01")
+    history.former_guardians.add(guardian_name="Ali\x1b", guardian_relation=GUARDIAN_RELATION_HUSBAND)
+    history.former_cnics.add(cnic="91234-0000000-1", end_date="2026-05-02")
+    record = Offender(name=NAME, person=Person(full_name="Bano", history=history))
+    sdk_hub.answer("GetOffender", GetOffenderResponse(offender=record))
+    _, out, _ = nsor("offender", "get", NAME)
+    assert [line for line in out.splitlines() if line.startswith(("formerly", "died"))] == [
+        "formerly   Ahmed Khan احمد خان (until 2026-05-01)",
+        "formerly   husband: Ali (until )",
+        "formerly   91234-0000000-1 (until 2026-05-02)",
+        "died       2026-05-03",
+    ]
 
 
 def test_a_record_is_sent_again_under_its_request_id(nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path) -> None:

@@ -228,6 +228,49 @@ def test_nothing_personal_is_in_the_files(mirror: Mirror, path: Path, client: Cl
     assert list(mirror.notices()) == [notice]
 
 
+def test_a_number_that_is_moved_is_not_believed(
+    mirror: Mirror, path: Path, client: Client, sdk_hub: ScriptedHub
+) -> None:
+    built(mirror, client, sdk_hub, offender(LISTED), offender(SET_ASIDE))
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE number SET record = 3 - record")
+    with pytest.raises(MirrorError, match="damaged"):
+        mirror.check(LISTED)
+
+
+def test_a_person_is_found_by_every_number_while_the_record_stands(
+    mirror: Mirror, client: Client, sdk_hub: ScriptedHub
+) -> None:
+    renumbered = offender(NEWER)
+    renumbered.name = offender(LISTED).name
+    renumbered.person.history.former_cnics.add(cnic=LISTED, end_date="2026-01-01")
+    built(mirror, client, sdk_hub, offender(LISTED))
+    sdk_hub.on["WatchChanges"] = feed(change(renumbered, revision="e.8"), change(sealed(LISTED), revision="e.9"))
+    with closing(mirror.follow(client)) as steps:
+        next(steps)
+        assert [mirror.check(cnic).response.outcome for cnic in (LISTED, NEWER)] == [OUTCOME_HIT, OUTCOME_HIT]
+        next(steps)
+        assert [mirror.check(cnic).response.outcome for cnic in (LISTED, NEWER)] == [OUTCOME_NO_RECORD] * 2
+
+
+def test_a_mirror_of_an_earlier_version_answers_nothing_until_it_is_built_anew(
+    path: Path, clock: Clock, client: Client, sdk_hub: ScriptedHub
+) -> None:
+    # It had no table of numbers, so who has another one now would have no record.
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(
+            "CREATE TABLE mirror (id INTEGER PRIMARY KEY, key_check BLOB, node TEXT, revision TEXT, as_of INTEGER)"
+        )
+        db.execute("CREATE TABLE record (name TEXT PRIMARY KEY, kind TEXT, cnic BLOB, body BLOB)")
+        db.execute("INSERT INTO mirror VALUES (1, x'00', 'fia', 'e.6', 1)")
+    with Mirror(path, KEY, max_age=MAX_AGE, clock=clock) as mirror:
+        assert mirror.status() is None
+        assert mirror.check(LISTED).response.outcome == OUTCOME_CANNOT_ANSWER
+        built(mirror, client, sdk_hub, offender(LISTED))
+    with Mirror(path, KEY, max_age=MAX_AGE, clock=clock) as mirror:
+        assert mirror.check(LISTED).response.outcome == OUTCOME_HIT
+
+
 @pytest.mark.parametrize("forgery", ["body = (SELECT body FROM record WHERE name LIKE '%0-1-of%')", "kind = 'notice'"])
 def test_a_row_that_is_moved_is_not_believed(
     mirror: Mirror, path: Path, client: Client, sdk_hub: ScriptedHub, forgery: str

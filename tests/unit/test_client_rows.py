@@ -15,6 +15,7 @@ from nsor.registry.v1.offender_pb2 import (
     VICTIM_CLASS_CHILD,
     Conviction,
     Offender,
+    Passport,
     Person,
 )
 from nsor.registry.v1.registry_service_pb2 import ImportOffendersRequest, ImportOffendersResponse
@@ -31,6 +32,8 @@ OFFENDER = Offender(
         guardian_relation=GUARDIAN_RELATION_HUSBAND,
         sex=SEX_FEMALE,
         date_of_birth="1980-02-29",
+        old_nic="970-55-123456",
+        passports=[Passport(country="AFG", number="P1234567")],
     ),
     district="Karachi South",
     convictions=[
@@ -79,6 +82,20 @@ def test_what_was_written_is_read_again(tmp_path: Path) -> None:
     assert isinstance(second, ImportOffendersRequest)
     assert (first.row, second.row) == (1, 2)
     assert first.offender == second.offender == OFFENDER
+
+
+def test_a_person_with_a_passport_alone_is_a_row(tmp_path: Path) -> None:
+    (row,) = RowFile(csv_file(tmp_path, cells(cnic="", old_nic="")))
+    assert isinstance(row, ImportOffendersRequest)
+    assert (row.offender.person.cnic, row.offender.person.passports) == ("", OFFENDER.person.passports)
+
+
+def test_a_row_has_one_passport() -> None:
+    several = Offender()
+    several.CopyFrom(OFFENDER)
+    several.person.passports.add(country="PAK", number="AB1234567")
+    with pytest.raises(ValueError, match="one passport"):
+        write_csv([several], io.StringIO())
 
 
 def test_json_lines_are_read(tmp_path: Path) -> None:
@@ -165,8 +182,8 @@ def test_a_line_longer_than_any_record_ends_the_reading(tmp_path: Path) -> None:
     [
         ("", "lacks the columns cnic, full_name, guardian_name"),
         ("35202-0000000-1,Somebody", "lacks the columns cnic"),
-        (",".join(COLUMNS) + ",victim_name", "number 19"),
-        (",".join(COLUMNS) + ",cnic", "number 19"),
+        (",".join(COLUMNS) + ",victim_name", "number 22"),
+        (",".join(COLUMNS) + ",cnic", "number 22"),
         ('"a"b', "its quotes are broken"),
     ],
 )

@@ -19,17 +19,17 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FACTS = [convert.offender_facts(message, NOW) for message in offenders(8, province="Punjab", seed=1)]
 
 
-def blind(person: int) -> bytes:
-    """Where a person stands in the index."""
-    return hashlib.sha256(bytes([person])).digest()
+def blind(person: int, card: int = 0) -> bytes:
+    """Where a card of a person stands in the index."""
+    return hashlib.sha256(bytes([person, card])).digest()
 
 
 def version(person: int, number: int, finality: Finality) -> IndexedOffender:
-    """A version of a person's record; without facts where every conviction was set aside."""
+    """A version of a person's record, each with one more card; without facts where every conviction was set aside."""
     facts = FACTS[person]
     facts = replace(facts, convictions=tuple(replace(c, finality=finality) for c in facts.convictions))
     return IndexedOffender(
-        blind(person),
+        tuple(blind(person, card) for card in range(number)),
         Offender(
             id=UUID(int=person + 1),
             owner="punjab-police",
@@ -69,6 +69,7 @@ def test_a_snapshot_and_what_the_feed_repeats_of_it_give_the_newest_versions(
             index.load([again])
     for person, record in enumerate(versions):
         facts = record[-1].offender.facts
-        assert index.find(blind(person)) == (Known.of(facts) if facts else None)
-    assert len(index) == sum(record[-1].offender.facts is not None for record in versions)
+        for card in range(len(record)):
+            assert index.find(blind(person, card)) == (Known.of(facts) if facts else None)
+    assert len(index) == sum(len(record) for record in versions if record[-1].offender.facts)
     assert index.find(blind(200)) is None

@@ -51,28 +51,40 @@ CLOCK_TOLERANCE = 5.0
 
 _COPY_AGAIN = {ErrorReason.ERROR_REASON_REVISION_COMPACTED, ErrorReason.ERROR_REASON_REVISION_EPOCH_CHANGED}
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS mirror (           -- one row, once there is a whole copy
-    id        INTEGER PRIMARY KEY CHECK (id = 1),
-    key_check BLOB    NOT NULL,               -- tells whether a key is the one of this mirror
-    node      TEXT    NOT NULL,
-    revision  TEXT    NOT NULL,               -- all changes up to it are in
-    as_of     INTEGER NOT NULL                -- ... and everything committed before; nanoseconds since 1970
-) STRICT;
-CREATE TABLE IF NOT EXISTS record (
-    name TEXT PRIMARY KEY,
-    kind TEXT NOT NULL,                       -- field of `Change`
-    cnic BLOB,                                -- keyed hash of the number, of records that have one
-    body BLOB NOT NULL                        -- the message, sealed
-) STRICT;
-"""
-_CREATE_INDEX = "CREATE INDEX IF NOT EXISTS record_cnic ON record (cnic) WHERE cnic IS NOT NULL"
+_SCHEMA = (
+    "DROP TABLE IF EXISTS mirror",
+    "DROP TABLE IF EXISTS record",
+    """CREATE TABLE mirror (                     -- one row, once there is a whole copy
+        id        INTEGER PRIMARY KEY CHECK (id = 1),
+        key_check BLOB    NOT NULL,               -- tells whether a key is the one of this mirror
+        node      TEXT    NOT NULL,
+        revision  TEXT    NOT NULL,               -- all changes up to it are in
+        as_of     INTEGER NOT NULL                -- ... and everything committed before; nanoseconds since 1970
+    ) STRICT""",
+    """CREATE TABLE record (
+        id   INTEGER PRIMARY KEY,
+        name TEXT    NOT NULL UNIQUE,
+        kind TEXT    NOT NULL,                    -- field of `Change`
+        body BLOB    NOT NULL                     -- the message, sealed
+    ) STRICT""",
+    """CREATE TABLE number (                     -- by which records are found
+        record INTEGER NOT NULL,
+        cnic   BLOB    NOT NULL,                  -- keyed hash of a number that the person has, or had before
+        PRIMARY KEY (record, cnic)
+    ) STRICT, WITHOUT ROWID""",
+    "PRAGMA user_version = 2",
+)
+# A mirror of an earlier version is built anew: who is not found by a number for want of a table would have no record.
+_SCHEMA_VERSION = 2
 _PUT = """
-    INSERT INTO record (name, kind, cnic, body) VALUES (?, ?, ?, ?)
-    ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, cnic = excluded.cnic, body = excluded.body
+    INSERT INTO record (name, kind, body) VALUES (?, ?, ?)
+    ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, body = excluded.body
+    RETURNING id
 """
 _ADVANCE = "UPDATE mirror SET revision = ?, as_of = max(as_of, ?) RETURNING as_of"
 _COUNT = "SELECT count(*) FILTER (WHERE kind = 'offender'), count(*) FROM record"
+
+_DAMAGED = "the mirror is damaged: build it again"
 
 
 class MirrorError(Exception):
@@ -166,7 +178,7 @@ class Mirror:
     any moment leaves a whole copy of an earlier revision, and the next one goes on after it. A new copy is built in one
     transaction as well; until it is whole, the old one answers.
 
-    Each record is encrypted (AES-256-GCM, bound to its name, kind and number), and found by a keyed hash of its number.
+    Each record is encrypted (AES-256-GCM, bound to its name and kind), and found by keyed hashes of its numbers.
     This protects a file that gets lost, is copied or backed up *without its key*. It does not protect from who can read
     the key as well, nor from who can write the file: they could take records out, or put an older file in its place.
 
@@ -200,7 +212,7 @@ class Mirror:
         with _typed_errors():
             self._db = sqlite_file.connect(self._path)
             try:
-                self._db.executescript(_SCHEMA)
+                _make_tables(self._db)
                 self._state(self._db)
             except (sqlite3.Error, MirrorError):
                 self._db.close()
@@ -234,7 +246,7 @@ class Mirror:
             number = None
         with self._one_moment():
             state = self._state(self._db)
-            found = list(self._records(Offender, "cnic = ?", self._seal.index(number.digits))) if number else []
+            found = self._found(number) if number else []
         age = self._age(state) if state else None
         response = CheckCnicResponse(
             outcome=Outcome.OUTCOME_INVALID_CNIC,
@@ -336,12 +348,13 @@ class Mirror:
         part = GetSnapshotResponse()
         with _transaction(db), closing(client.get_snapshot(at_least_revision=at_least_revision)) as parts:
             db.execute("DELETE FROM record")
-            db.execute("DROP INDEX IF EXISTS record_cnic")  # made anew in one go: its keys come in no order
+            db.execute("DELETE FROM number")
+            db.execute("DROP INDEX IF EXISTS number_cnic")  # made anew in one go: its keys come in no order
             for part in parts:
                 self._put(db, [("offender", record) for record in part.offenders])
                 self._put(db, [("notice", record) for record in part.notices])
                 yield Step(True, len(part.offenders) + len(part.notices), part.revision, _moment(part.as_of_time))
-            db.execute("CREATE INDEX record_cnic ON record (cnic) WHERE cnic IS NOT NULL")
+            db.execute("CREATE INDEX number_cnic ON number (cnic)")
             state = (1, self._seal.check, client.node, part.revision, part.as_of_time.ToNanoseconds())
             db.execute("INSERT OR REPLACE INTO mirror VALUES (?, ?, ?, ?, ?)", state)
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # or the log would stay as large as the register
@@ -365,8 +378,13 @@ class Mirror:
 
     def _put(self, db: sqlite3.Connection, records: Iterable[tuple[str, Record]]) -> None:
         for kind, record in records:
-            db.execute(_PUT, self._seal.row(kind, record))
-            if isinstance(record, Offender) and record.status == OffenderStatus.OFFENDER_STATUS_SEALED:
+            [(id,)] = db.execute(_PUT, self._seal.row(kind, record)).fetchall()
+            if isinstance(record, Notice):
+                continue
+            db.execute("DELETE FROM number WHERE record = ?", (id,))
+            numbers = [(id, index) for index in self._seal.indexes(record)]
+            db.executemany("INSERT INTO number VALUES (?, ?)", numbers)
+            if record.status == OffenderStatus.OFFENDER_STATUS_SEALED:
                 # Who it was about is erased everywhere; so is what they notified.
                 db.execute("DELETE FROM record WHERE name GLOB ?", (f"{record.name}/*",))
 
@@ -379,8 +397,16 @@ class Mirror:
             raise MirrorError("the mirror was made with another key")
         return _State(*row[1:])
 
+    def _found(self, number: Cnic) -> list[Offender]:
+        """The records that have a number."""
+        index = self._seal.index(number.digits)
+        found = list(self._records(Offender, "id IN (SELECT record FROM number WHERE cnic = ?)", index))
+        if not all(index in self._seal.indexes(record) for record in found):
+            raise MirrorError(_DAMAGED)
+        return found
+
     def _records(self, kind: type[_Record], condition: str, *values: bytes) -> Iterator[_Record]:
-        for row in self._db.execute(f"SELECT name, kind, cnic, body FROM record WHERE {condition}", values):
+        for row in self._db.execute(f"SELECT name, kind, body FROM record WHERE {condition}", values):
             yield kind.FromString(self._seal.body(*row))
 
     def _age(self, state: "_State") -> float:
@@ -435,23 +461,25 @@ class _Seal:
         """The keyed hash by which a number is found: a plain one of 13 digits would be tried out in minutes."""
         return hmac.digest(self._index_key, b"cnic " + digits.encode(), "sha256")
 
-    def row(self, kind: str, record: Record) -> tuple[str, str, bytes | None, bytes]:
-        """A record as it is stored: name, kind, keyed hash of its number, sealed body.
+    def indexes(self, record: Offender) -> set[bytes]:
+        """The keyed hashes of the numbers that a person has or had before.
 
         Raises:
-            MirrorError: its number cannot be read.
+            MirrorError: a number cannot be read.
         """
-        index = None
-        if isinstance(record, Offender) and record.person.cnic:
-            try:
-                index = self.index(Cnic(record.person.cnic.replace("-", "")).digits)
-            except ValueError:
-                raise MirrorError("the hub sent a record whose number cannot be read") from None
-        nonce = urandom(_NONCE_BYTES)
-        body = self._cipher.encrypt(nonce, record.SerializeToString(), _place(record.name, kind, index))
-        return record.name, kind, index, nonce + body
+        cnics = {record.person.cnic, *(former.cnic for former in record.person.history.former_cnics)} - {""}
+        try:
+            return {self.index(Cnic(cnic.replace("-", "")).digits) for cnic in cnics}
+        except ValueError:
+            raise MirrorError("the hub sent a record whose number cannot be read") from None
 
-    def body(self, name: str, kind: str, index: bytes | None, sealed: bytes) -> bytes:
+    def row(self, kind: str, record: Record) -> tuple[str, str, bytes]:
+        """A record as it is stored: name, kind, sealed body."""
+        nonce = urandom(_NONCE_BYTES)
+        body = self._cipher.encrypt(nonce, record.SerializeToString(), _place(record.name, kind))
+        return record.name, kind, nonce + body
+
+    def body(self, name: str, kind: str, sealed: bytes) -> bytes:
         """The serialized message of a row.
 
         Raises:
@@ -459,14 +487,14 @@ class _Seal:
         """
         try:
             nonce, body = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
-            return self._cipher.decrypt(nonce, body, _place(name, kind, index))
+            return self._cipher.decrypt(nonce, body, _place(name, kind))
         except InvalidTag:
-            raise MirrorError("the mirror is damaged: build it again") from None
+            raise MirrorError(_DAMAGED) from None
 
 
-def _place(name: str, kind: str, index: bytes | None) -> bytes:
+def _place(name: str, kind: str) -> bytes:
     """What a sealed body is bound to."""
-    return f"record|{kind}|{name}|".encode() + (index or b"")
+    return f"record|{kind}|{name}".encode()
 
 
 def _record_of(change: Change) -> tuple[str, Record]:
@@ -518,6 +546,20 @@ def _timestamp(nanoseconds: int) -> Timestamp:
     time = Timestamp()
     time.FromNanoseconds(nanoseconds)
     return time
+
+
+def _make_tables(db: sqlite3.Connection) -> None:
+    """Makes the tables of a file that is new, or of an earlier version and so without a copy that can be used."""
+
+    def made() -> bool:
+        return db.execute("PRAGMA user_version").fetchone() == (_SCHEMA_VERSION,)
+
+    if made():
+        return
+    with _transaction(db):
+        if not made():  # by another process meanwhile
+            for statement in _SCHEMA:
+                db.execute(statement)
 
 
 @contextmanager

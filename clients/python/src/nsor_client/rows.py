@@ -1,9 +1,10 @@
 """Files of convictions: CSV with a header, or JSON lines; one row is one record.
 
 A CSV file is UTF-8, and a row of it has one conviction. Its columns are COLUMNS; those of OPTIONAL may be
-left out. Some hold one word of a choice: guardian_relation father, husband; sex M, F, X; finality
-appeal-window, under-appeal, final, set-aside; victim_class child, woman, other. A line of a JSON file is an
-`Offender` of the contract. Empty lines are skipped, and counted.
+left out, and the cell of cnic be empty where another document is given. Some columns hold one word of a
+choice: guardian_relation father, husband; sex M, F, X; finality appeal-window, under-appeal, final,
+set-aside; victim_class child, woman, other. A line of a JSON file is an `Offender` of the contract. Empty
+lines are skipped, and counted.
 """
 
 import csv
@@ -36,7 +37,9 @@ _PERSON = (
     "guardian_relation",
     "sex",
     "date_of_birth",
+    "old_nic",
 )
+_PASSPORT = {"passport_country": "country", "passport_number": "number"}
 _CONVICTION = (
     "court",
     "case_number",
@@ -48,10 +51,10 @@ _CONVICTION = (
     "finality_date",
     "victim_class",
 )
-COLUMNS = (*_PERSON, "district", *_CONVICTION)
+COLUMNS = (*_PERSON, *_PASSPORT, "district", *_CONVICTION)
 """Columns of a CSV file; they are named as the fields of the contract."""
 
-OPTIONAL = frozenset({"full_name_ur", "guardian_name_ur", "finality_date"})
+OPTIONAL = frozenset({"full_name_ur", "guardian_name_ur", "finality_date", "old_nic", *_PASSPORT})
 """Columns that a CSV file may do without."""
 
 
@@ -133,7 +136,7 @@ def write_csv(offenders: Iterable[Offender], file: TextIO) -> None:
         file: text file in UTF-8, opened with `newline=""`.
 
     Raises:
-        ValueError: a record has no conviction, or several.
+        ValueError: a record has no conviction, or several; or it has several passports.
     """
     written = {name: word for words in _CHOICES.values() for word, name in words.items()}
     writer = csv.DictWriter(file, COLUMNS)
@@ -141,8 +144,12 @@ def write_csv(offenders: Iterable[Offender], file: TextIO) -> None:
     for offender in offenders:
         if len(offender.convictions) != 1:
             raise ValueError("a row of a CSV file holds exactly one conviction")
+        if len(offender.person.passports) > 1:
+            raise ValueError("a row of a CSV file holds one passport at most")
         record = MessageToDict(offender, preserving_proto_field_name=True)
         cells = record.get("person", {}) | record["convictions"][0] | {"district": offender.district}
+        for passport in offender.person.passports:
+            cells |= {column: getattr(passport, field) for column, field in _PASSPORT.items()}
         for column in _CHOICES:
             cells[column] = written.get(cells.get(column, ""), "")
         writer.writerow({column: cells.get(column, "") for column in COLUMNS})
@@ -214,8 +221,10 @@ def _offender(columns: list[str], cells: list[str]) -> Offender | RowError:
             row[column] = words[row[column].lower()]
     if problems:
         return _refusal(*problems)
+    passport = {field: row[column] for column, field in _PASSPORT.items() if column in row}
     record: dict[str, Any] = {
-        "person": {column: row[column] for column in _PERSON if column in row},
+        "person": {column: row[column] for column in _PERSON if column in row}
+        | ({"passports": [passport]} if passport else {}),
         "district": row.get("district", ""),
         "convictions": [{column: row[column] for column in _CONVICTION if column in row}],
     }
@@ -225,6 +234,8 @@ def _offender(columns: list[str], cells: list[str]) -> Offender | RowError:
 def _path(column: str) -> str:
     if column in _PERSON:
         return f"offender.person.{column}"
+    if column in _PASSPORT:
+        return f"offender.person.passports[0].{_PASSPORT[column]}"
     return f"offender.convictions[0].{column}" if column in _CONVICTION else f"offender.{column}"
 
 

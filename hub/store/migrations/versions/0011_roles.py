@@ -6,7 +6,7 @@ The roles are of the whole server, so they are made only where they are missing;
 from alembic import op
 
 revision = "0011"
-down_revision = "0008"
+down_revision = "0009"
 
 ROLES = """
 DO $$
@@ -32,7 +32,8 @@ APP = {
     "node_certificate": "SELECT, INSERT, DELETE",
     "enrolment": "SELECT, INSERT, UPDATE (csr_hash, certificate), DELETE",
     "node_change": "SELECT, INSERT",
-    "offender": "SELECT, INSERT, UPDATE (owner, version, wrapped_key), DELETE",
+    "offender": "SELECT, INSERT, UPDATE (owner, version, wrapped_key, erased_numbers)",
+    "offender_number": "SELECT, INSERT, DELETE",
     "offender_revision": "SELECT, INSERT",
     "set_aside": "SELECT, INSERT, UPDATE (offender_id, day)",
     "notice": "SELECT, INSERT",
@@ -55,13 +56,11 @@ AUDITOR = ("audit_entry", "node", "node_certificate", "node_change", "disclosure
 # No COPY FROM goes into a table with row level security, and the hub writes its audit log so. Triggers keep it.
 WITHOUT_ROW_SECURITY = ("audit_entry",)
 
-# A record without a key is sealed, for ever. What is taken back was entered in the same transaction: one that has a
-# history cannot be, since its versions refer to it.
+# A record without a key is sealed, for ever.
 POLICIES_OF_OFFENDER = """
 CREATE POLICY app_reads ON offender FOR SELECT TO nsor_app USING (true);
 CREATE POLICY app_enters ON offender FOR INSERT TO nsor_app WITH CHECK (wrapped_key IS NOT NULL);
 CREATE POLICY app_changes ON offender FOR UPDATE TO nsor_app USING (wrapped_key IS NOT NULL) WITH CHECK (true);
-CREATE POLICY app_takes_back ON offender FOR DELETE TO nsor_app USING (version = 1);
 """
 
 

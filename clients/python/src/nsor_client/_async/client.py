@@ -68,7 +68,8 @@ from nsor.monitoring.v1.monitoring_service_pb2 import (
 )
 from nsor.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceStub
 from nsor.monitoring.v1.notice_pb2 import Notice
-from nsor.registry.v1.offender_pb2 import CourtEvent, Offender, Transfer
+from nsor.registry.v1.identity_pb2 import IdentityEvent
+from nsor.registry.v1.offender_pb2 import CourtEvent, Offender, Passport, Transfer
 from nsor.registry.v1.registry_service_pb2 import (
     AcceptTransferRequest,
     AcceptTransferResponse,
@@ -76,6 +77,7 @@ from nsor.registry.v1.registry_service_pb2 import (
     CreateOffenderResponse,
     DeclineTransferRequest,
     DeclineTransferResponse,
+    FindOffenderRequest,
     GetOffenderRequest,
     GetPropagationRequest,
     GetPropagationResponse,
@@ -92,6 +94,8 @@ from nsor.registry.v1.registry_service_pb2 import (
     ProposeTransferResponse,
     RecordCourtEventRequest,
     RecordCourtEventResponse,
+    ReportIdentityEventRequest,
+    ReportIdentityEventResponse,
     UpdateOffenderRequest,
     UpdateOffenderResponse,
 )
@@ -387,6 +391,36 @@ class AsyncClient:
         request = GetOffenderRequest(name=name, officer=officer, version=version, at_least_revision=at_least_revision)
         return (await self._call(self._registry.GetOffender, request, timeout)).offender
 
+    async def find_offender(
+        self,
+        officer: OfficerContext,
+        *,
+        cnic: str | None = None,
+        old_nic: str | None = None,
+        passport: Passport | None = None,
+        at_least_revision: str = "",
+        timeout: float | None = None,
+    ) -> Offender:
+        """Reads the record that a document stands on, by its exact number; one of them must be given.
+
+        Args:
+            cnic: 13 digits, now or formerly the person's.
+            old_nic: 11 digits, of a card from before 2004.
+            at_least_revision: the answer must be as new as this revision.
+
+        Raises:
+            NotFound: no record has the document.
+            ValueError: not one document is given.
+        """
+        if sum(document is not None for document in (cnic, old_nic, passport)) != 1:
+            raise ValueError("give one of cnic, old_nic and passport")
+        request = FindOffenderRequest(passport=passport, officer=officer, at_least_revision=at_least_revision)
+        if cnic is not None:
+            request.cnic = cnic
+        if old_nic is not None:
+            request.old_nic = old_nic
+        return (await self._call(self._registry.FindOffender, request, timeout)).offender
+
     async def list_offender_revisions(
         self, name: str, officer: OfficerContext, *, page_size: int = 0, timeout: float | None = None
     ) -> AsyncGenerator[OffenderRevision]:
@@ -487,6 +521,23 @@ class AsyncClient:
             officer=officer,
         )
         return await self._call(self._registry.RecordCourtEvent, request, timeout, request.request_id)
+
+    async def report_identity_event(
+        self,
+        event: IdentityEvent,
+        *,
+        request_id: str | None = None,
+        officer: OfficerContext | None = None,
+        timeout: float | None = None,
+    ) -> ReportIdentityEventResponse:
+        """Reports what NADRA knows of the holder of a card who is on the register; names the record. For NADRA.
+
+        Raises:
+            NotFound: no record has the number.
+            FailedPrecondition: it cannot follow on what the register knows, or another record has the new number.
+        """
+        request = ReportIdentityEventRequest(event=event, request_id=request_id or _new_id(), officer=officer)
+        return await self._call(self._registry.ReportIdentityEvent, request, timeout, request.request_id)
 
     async def propose_transfer(
         self,

@@ -14,6 +14,7 @@ from nsor_client.cli import (
     certificates,
     checking,
     failures,
+    identity,
     importing,
     mirroring,
     nodes,
@@ -45,6 +46,7 @@ for commands in (checking, importing, watching, reconciling, certificates):
     app.add_typer(commands.app)
 for name, group in {
     "offender": offenders,
+    "identity": identity,
     "transfer": transfers,
     "notice": notices,
     "node": nodes,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nsor.registry.v1.offender_pb2 import CourtEvent, Offender
+from nsor.registry.v1.offender_pb2 import CourtEvent, Offender, Passport
 from nsor_client.cli import render
 from nsor_client.cli.session import (
     AtLeastOption,
@@ -54,6 +54,14 @@ TEMPLATE = """\
     }
   ]
 }"""
+
+
+class DocumentKind(StrEnum):
+    """A document of a person."""
+
+    cnic = "cnic"
+    old_nic = "old-nic"
+    passport = "passport"
 
 
 class CourtEventName(StrEnum):
@@ -122,6 +130,42 @@ def get(
     who = officer_context(officer, purpose, fir)
     with session.client() as client:
         record = client.get_offender(name, who, version=version, at_least_revision=at_least_revision)
+    session.show(record, render.offender)
+
+
+@app.command()
+def find(
+    context: typer.Context,
+    number: Annotated[str, typer.Argument(metavar="NUMBER|-", help="Of the document; - reads stdin.")],
+    kind: Annotated[DocumentKind, typer.Option(help="What it is; a passport is COUNTRY NUMBER.")] = DocumentKind.cnic,
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.investigation,
+    fir: FirOption = "",
+    at_least_revision: AtLeastOption = "",
+) -> None:
+    """Show the record that a document stands on; ends with 1 if there is none.
+
+    Other users of a computer see commands, and histories keep them: with -
+    the number comes from standard input instead.
+
+    Examples:
+
+      nsor offender find 35202-0000000-1 --fir 123/2026
+      nsor offender find --kind passport "AFG P1234567" --fir 123/2026
+      nsor offender find --kind old-nic - --fir 123/2026 < number.txt
+    """
+    session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
+    text = (sys.stdin.read(2000) if number == "-" else number).strip()
+    with session.client() as client:
+        match kind:
+            case DocumentKind.cnic:
+                record = client.find_offender(who, cnic=text, at_least_revision=at_least_revision)
+            case DocumentKind.old_nic:
+                record = client.find_offender(who, old_nic=text, at_least_revision=at_least_revision)
+            case DocumentKind.passport:
+                passport = Passport(country=text[:3].upper(), number=text[3:].strip())
+                record = client.find_offender(who, passport=passport, at_least_revision=at_least_revision)
     session.show(record, render.offender)
 
 

@@ -1,7 +1,7 @@
 """How the command shows messages to people."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC
 
 from google.protobuf.message import Message
@@ -21,6 +21,7 @@ from nsor.monitoring.v1.notice_pb2 import Notice
 from nsor.registry.v1.offender_pb2 import (
     Conviction,
     GuardianRelation,
+    IdentityHistory,
     Offender,
     Person,
     Sex,
@@ -121,7 +122,7 @@ def offender(record: Offender) -> str:
     fields = {"record": record.name}
     if record.HasField("person"):
         fields |= {
-            "CNIC": record.person.cnic,
+            "known by": _documents(record.person),
             "name": person(record.person),
             "sex, born": f"{word(record.person, 'sex')}, {record.person.date_of_birth}",
             "district": record.district,
@@ -135,7 +136,27 @@ def offender(record: Offender) -> str:
     if record.HasField("transfer"):
         fields["proposed"] = f"to {record.transfer.receiver}, to be answered by {moment(record.transfer.due_time)}"
     lines = [f"{label:<10} {clean(value)}" for label, value in fields.items()]
+    lines += map(clean, _former(record.person.history))
     return "\n".join([*lines, *(f"conviction {_conviction(c)}" for c in record.convictions)])
+
+
+def _documents(who: Person) -> str:
+    """The numbers of a person's documents."""
+    found = [f"CNIC {who.cnic}"] if who.cnic else []
+    found += [f"NIC {who.old_nic}"] if who.old_nic else []
+    return ", ".join(found + [f"passport {each.country} {each.number}" for each in who.passports])
+
+
+def _former(history: IdentityHistory) -> Iterator[str]:
+    """A line for each name, guardian and number that a person had before, and for their death."""
+    for name in history.former_names:
+        yield f"formerly   {' '.join(filter(None, (name.full_name, name.full_name_ur)))} (until {name.end_date})"
+    for guardian in history.former_guardians:
+        yield f"formerly   {word(guardian, 'guardian_relation')}: {guardian.guardian_name} (until {guardian.end_date})"
+    for number in history.former_cnics:
+        yield f"formerly   {number.cnic} (until {number.end_date})"
+    if history.death_date:
+        yield f"died       {history.death_date}"
 
 
 def _conviction(c: Conviction) -> str:

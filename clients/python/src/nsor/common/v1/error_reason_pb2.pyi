@@ -212,6 +212,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "ERROR_REASON_NOT_RECEIVER", "metadata": { "receiver": "nodes/sindh-police" } }
     """
+    ERROR_REASON_IDENTITY_EVENT_NOT_POSSIBLE: _ErrorReason.ValueType  # 66
+    """What NADRA reports of a person cannot follow on what the register knows. Causes: KNOWN_ALREADY (it is so already),
+    DIED_BEFORE (the register knows of another death), TOO_MANY (50 are known already).
+
+        { "reason": "ERROR_REASON_IDENTITY_EVENT_NOT_POSSIBLE", "metadata": { "cause": "KNOWN_ALREADY" } }
+    """
+    ERROR_REASON_OFFENDER_DUPLICATE: _ErrorReason.ValueType  # 67
+    """The new number of a person stands on another record: the two are of one person, and for NPB to merge.
+
+        { "reason": "ERROR_REASON_OFFENDER_DUPLICATE",
+          "metadata": { "offender": "offenders/019a9e4f-…", "duplicate": "offenders/019a9e50-…" } }
+    """
     ERROR_REASON_WATCHED_PERSON_NOT_FOUND: _ErrorReason.ValueType  # 80
     """There is nobody of this name on the caller's watch list, or not any more.
 
@@ -421,6 +433,18 @@ ERROR_REASON_NOT_RECEIVER: ErrorReason.ValueType  # 65
 """The record was not proposed to the caller.
 
     { "reason": "ERROR_REASON_NOT_RECEIVER", "metadata": { "receiver": "nodes/sindh-police" } }
+"""
+ERROR_REASON_IDENTITY_EVENT_NOT_POSSIBLE: ErrorReason.ValueType  # 66
+"""What NADRA reports of a person cannot follow on what the register knows. Causes: KNOWN_ALREADY (it is so already),
+DIED_BEFORE (the register knows of another death), TOO_MANY (50 are known already).
+
+    { "reason": "ERROR_REASON_IDENTITY_EVENT_NOT_POSSIBLE", "metadata": { "cause": "KNOWN_ALREADY" } }
+"""
+ERROR_REASON_OFFENDER_DUPLICATE: ErrorReason.ValueType  # 67
+"""The new number of a person stands on another record: the two are of one person, and for NPB to merge.
+
+    { "reason": "ERROR_REASON_OFFENDER_DUPLICATE",
+      "metadata": { "offender": "offenders/019a9e4f-…", "duplicate": "offenders/019a9e50-…" } }
 """
 ERROR_REASON_WATCHED_PERSON_NOT_FOUND: ErrorReason.ValueType  # 80
 """There is nobody of this name on the caller's watch list, or not any more.

@@ -62,8 +62,11 @@ class FederationServiceStub:
     where little differs: the node sends digests of ranges, the hub answers with those that differ.
 
     Each record that is in force is known by its hash: the first 16 octets of HMAC-SHA-256 (RFC 2104), under the key of
-    this stream, of its CNIC's 13 ASCII digits. A range is all hashes that begin with a prefix; its digest is SHA-256 over
-    them, in their order. The first request says what is compared, the first response gives the key. Then, as often as
+    this stream, of its CNIC's 13 ASCII digits. It is the number that the card has now: a node that knows a person by a
+    former one learns of a record that it lacks and of a number that the hub lacks. A range is all hashes that begin with
+    a prefix; its digest is SHA-256 over them, in their order.
+
+    The first request says what is compared, the first response gives the key. Then, as often as
     needed: ranges go up, and those that differ come down, either with the hub's records or, where these are many,
     without; the node goes on with the 16 ranges within. The last request says what was found.
 
@@ -150,8 +153,11 @@ class FederationServiceAsyncStub(FederationServiceStub):
     where little differs: the node sends digests of ranges, the hub answers with those that differ.
 
     Each record that is in force is known by its hash: the first 16 octets of HMAC-SHA-256 (RFC 2104), under the key of
-    this stream, of its CNIC's 13 ASCII digits. A range is all hashes that begin with a prefix; its digest is SHA-256 over
-    them, in their order. The first request says what is compared, the first response gives the key. Then, as often as
+    this stream, of its CNIC's 13 ASCII digits. It is the number that the card has now: a node that knows a person by a
+    former one learns of a record that it lacks and of a number that the hub lacks. A range is all hashes that begin with
+    a prefix; its digest is SHA-256 over them, in their order.
+
+    The first request says what is compared, the first response gives the key. Then, as often as
     needed: ranges go up, and those that differ come down, either with the hub's records or, where these are many,
     without; the node goes on with the 16 ranges within. The last request says what was found.
 
@@ -265,8 +271,11 @@ class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
         where little differs: the node sends digests of ranges, the hub answers with those that differ.
 
         Each record that is in force is known by its hash: the first 16 octets of HMAC-SHA-256 (RFC 2104), under the key of
-        this stream, of its CNIC's 13 ASCII digits. A range is all hashes that begin with a prefix; its digest is SHA-256 over
-        them, in their order. The first request says what is compared, the first response gives the key. Then, as often as
+        this stream, of its CNIC's 13 ASCII digits. It is the number that the card has now: a node that knows a person by a
+        former one learns of a record that it lacks and of a number that the hub lacks. A range is all hashes that begin with
+        a prefix; its digest is SHA-256 over them, in their order.
+
+        The first request says what is compared, the first response gives the key. Then, as often as
         needed: ranges go up, and those that differ come down, either with the hub's records or, where these are many,
         without; the node goes on with the 16 ranges within. The last request says what was found.
 

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from nsor.common.v1 import access_pb2 as nsor_dot_common_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fnsor/registry/v1/offender.proto\x12\x10nsor.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\"\xeb\x03\n\x08Offender\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x38\n\x06person\x18\x02 \x01(\x0b\x32\x18.nsor.registry.v1.PersonB\x06\xbaH\x03\xc8\x01\x01R\x06person\x12&\n\x08\x64istrict\x18\x03 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\x08\x64istrict\x12J\n\x0b\x63onvictions\x18\x04 \x03(\x0b\x32\x1c.nsor.registry.v1.ConvictionB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x32R\x0b\x63onvictions\x12\x14\n\x05owner\x18\x05 \x01(\tR\x05owner\x12\x38\n\x06status\x18\x06 \x01(\x0e\x32 .nsor.registry.v1.OffenderStatusR\x06status\x12\x1b\n\x04\x65tag\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04\x65tag\x12;\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x36\n\x08transfer\x18\n \x01(\x0b\x32\x1a.nsor.registry.v1.TransferR\x08transfer\"\x91\x01\n\x08Transfer\x12\x1a\n\x08offender\x18\x01 \x01(\tR\x08offender\x12\x16\n\x06sender\x18\x02 \x01(\tR\x06sender\x12\x1a\n\x08receiver\x18\x03 \x01(\tR\x08receiver\x12\x35\n\x08\x64ue_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x64ueTime\"\xd8\x03\n\x06Person\x12\"\n\x04\x63nic\x18\x01 \x01(\tB\x0e\xb0\xbb\x18\x01\xbaH\x07r\x02\x18@\xc8\x01\x01R\x04\x63nic\x12+\n\tfull_name\x18\x02 \x01(\tB\x0e\xb0\xbb\x18\x01\xbaH\x07r\x02\x18x\xc8\x01\x01R\x08\x66ullName\x12-\n\x0c\x66ull_name_ur\x18\x03 \x01(\tB\x0b\xb0\xbb\x18\x01\xbaH\x04r\x02\x18xR\nfullNameUr\x12\x33\n\rguardian_name\x18\x04 \x01(\tB\x0e\xb0\xbb\x18\x01\xbaH\x07r\x02\x18x\xc8\x01\x01R\x0cguardianName\x12\x35\n\x10guardian_name_ur\x18\x05 \x01(\tB\x0b\xb0\xbb\x18\x01\xbaH\x04r\x02\x18xR\x0eguardianNameUr\x12\\\n\x11guardian_relation\x18\x06 \x01(\x0e\x32\".nsor.registry.v1.GuardianRelationB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x10guardianRelation\x12\x34\n\x03sex\x18\x07 \x01(\x0e\x32\x15.nsor.registry.v1.SexB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x03sex\x12N\n\rdate_of_birth\x18\x08 \x01(\tB*\xb0\xbb\x18\x01\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xc8\x01\x01R\x0b\x64\x61teOfBirth\"\x9d\x05\n\nConviction\x12!\n\x05\x63ourt\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x05\x63ourt\x12+\n\x0b\x63\x61se_number\x18\x02 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\ncaseNumber\x12\x45\n\nfir_number\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{1,6}/(19|20)[0-9]{2}$\xc8\x01\x01R\tfirNumber\x12\x31\n\x0epolice_station\x18\x04 \x01(\tB\n\xbaH\x07r\x02\x18x\xc8\x01\x01R\rpoliceStation\x12-\n\x0coffence_code\x18\x05 \x01(\tB\n\xbaH\x07r\x02\x18 \xc8\x01\x01R\x0boffenceCode\x12\x43\n\roffence_basis\x18\x06 \x01(\x0e\x32\x1e.nsor.registry.v1.OffenceBasisR\x0coffenceBasis\x12O\n\x0f\x63onviction_date\x18\x07 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xc8\x01\x01R\x0e\x63onvictionDate\x12\x43\n\x08\x66inality\x18\x08 \x01(\x0e\x32\x1a.nsor.registry.v1.FinalityB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x08\x66inality\x12K\n\rfinality_date\x18\t \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xd8\x01\x01R\x0c\x66inalityDate\x12V\n\x0cvictim_class\x18\n \x01(\x0e\x32\x1d.nsor.registry.v1.VictimClassB\x14\xc2\xbb\x18\x05\x02\x03\x04\x05\x06\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x0bvictimClass\x12\x16\n\x06number\x18\x0b \x01(\x05R\x06number*m\n\x0eOffenderStatus\x12\x1f\n\x1bOFFENDER_STATUS_UNSPECIFIED\x10\x00\x12\x1e\n\x1aOFFENDER_STATUS_REGISTERED\x10\x01\x12\x1a\n\x16OFFENDER_STATUS_SEALED\x10\x02*r\n\x10GuardianRelation\x12!\n\x1dGUARDIAN_RELATION_UNSPECIFIED\x10\x00\x12\x1c\n\x18GUARDIAN_RELATION_FATHER\x10\x01\x12\x1d\n\x19GUARDIAN_RELATION_HUSBAND\x10\x02*C\n\x03Sex\x12\x13\n\x0fSEX_UNSPECIFIED\x10\x00\x12\x0c\n\x08SEX_MALE\x10\x01\x12\x0e\n\nSEX_FEMALE\x10\x02\x12\t\n\x05SEX_X\x10\x03*g\n\x0cOffenceBasis\x12\x1d\n\x19OFFENCE_BASIS_UNSPECIFIED\x10\x00\x12\x1c\n\x18OFFENCE_BASIS_DEFINITION\x10\x01\x12\x1a\n\x16OFFENCE_BASIS_SCHEDULE\x10\x02*\x87\x01\n\x08\x46inality\x12\x18\n\x14\x46INALITY_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46INALITY_APPEAL_WINDOW\x10\x01\x12\x19\n\x15\x46INALITY_UNDER_APPEAL\x10\x02\x12\x12\n\x0e\x46INALITY_FINAL\x10\x03\x12\x16\n\x12\x46INALITY_SET_ASIDE\x10\x04*\xa9\x01\n\nCourtEvent\x12\x1b\n\x17\x43OURT_EVENT_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43OURT_EVENT_APPEAL_FILED\x10\x01\x12 \n\x1c\x43OURT_EVENT_APPEAL_DISMISSED\x10\x02\x12#\n\x1f\x43OURT_EVENT_APPEAL_PERIOD_ENDED\x10\x03\x12\x19\n\x15\x43OURT_EVENT_SET_ASIDE\x10\x04*s\n\x0bVictimClass\x12\x1c\n\x18VICTIM_CLASS_UNSPECIFIED\x10\x00\x12\x16\n\x12VICTIM_CLASS_CHILD\x10\x01\x12\x16\n\x12VICTIM_CLASS_WOMAN\x10\x02\x12\x16\n\x12VICTIM_CLASS_OTHER\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fnsor/registry/v1/offender.proto\x12\x10nsor.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\"\xeb\x03\n\x08Offender\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x38\n\x06person\x18\x02 \x01(\x0b\x32\x18.nsor.registry.v1.PersonB\x06\xbaH\x03\xc8\x01\x01R\x06person\x12&\n\x08\x64istrict\x18\x03 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\x08\x64istrict\x12J\n\x0b\x63onvictions\x18\x04 \x03(\x0b\x32\x1c.nsor.registry.v1.ConvictionB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x32R\x0b\x63onvictions\x12\x14\n\x05owner\x18\x05 \x01(\tR\x05owner\x12\x38\n\x06status\x18\x06 \x01(\x0e\x32 .nsor.registry.v1.OffenderStatusR\x06status\x12\x1b\n\x04\x65tag\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04\x65tag\x12;\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x36\n\x08transfer\x18\n \x01(\x0b\x32\x1a.nsor.registry.v1.TransferR\x08transfer\"\x91\x01\n\x08Transfer\x12\x1a\n\x08offender\x18\x01 \x01(\tR\x08offender\x12\x16\n\x06sender\x18\x02 \x01(\tR\x06sender\x12\x1a\n\x08receiver\x18\x03 \x01(\tR\x08receiver\x12\x35\n\x08\x64ue_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x64ueTime\"\x84\x06\n\x06Person\x12\x1f\n\x04\x63nic\x18\x01 \x01(\tB\x0b\xb0\xbb\x18\x01\xbaH\x04r\x02\x18@R\x04\x63nic\x12+\n\tfull_name\x18\x02 \x01(\tB\x0e\xb0\xbb\x18\x01\xbaH\x07r\x02\x18x\xc8\x01\x01R\x08\x66ullName\x12-\n\x0c\x66ull_name_ur\x18\x03 \x01(\tB\x0b\xb0\xbb\x18\x01\xbaH\x04r\x02\x18xR\nfullNameUr\x12\x33\n\rguardian_name\x18\x04 \x01(\tB\x0e\xb0\xbb\x18\x01\xbaH\x07r\x02\x18x\xc8\x01\x01R\x0cguardianName\x12\x35\n\x10guardian_name_ur\x18\x05 \x01(\tB\x0b\xb0\xbb\x18\x01\xbaH\x04r\x02\x18xR\x0eguardianNameUr\x12\\\n\x11guardian_relation\x18\x06 \x01(\x0e\x32\".nsor.registry.v1.GuardianRelationB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x10guardianRelation\x12\x34\n\x03sex\x18\x07 \x01(\x0e\x32\x15.nsor.registry.v1.SexB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x03sex\x12N\n\rdate_of_birth\x18\x08 \x01(\tB*\xb0\xbb\x18\x01\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xc8\x01\x01R\x0b\x64\x61teOfBirth\x12;\n\x07history\x18\t \x01(\x0b\x32!.nsor.registry.v1.IdentityHistoryR\x07history\x12$\n\x07old_nic\x18\n \x01(\tB\x0b\xb0\xbb\x18\x01\xbaH\x04r\x02\x18@R\x06oldNic\x12\x42\n\tpassports\x18\x0b \x03(\x0b\x32\x1a.nsor.registry.v1.PassportB\x08\xbaH\x05\x92\x01\x02\x10\nR\tpassports:\x85\x01\xbaH\x81\x01\x1a\x7f\n\rrequires.cnic\x12+cnic is required, or old_nic, or a passport\x1a\x41this.cnic != \'\' || this.old_nic != \'\' || size(this.passports) > 0\"b\n\x08Passport\x12.\n\x07\x63ountry\x18\x01 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[A-Z]{3}$\xc8\x01\x01R\x07\x63ountry\x12&\n\x06number\x18\x02 \x01(\tB\x0e\xb0\xbb\x18\x01\xbaH\x07r\x02\x18 \xc8\x01\x01R\x06number\"\x85\x02\n\x0fIdentityHistory\x12?\n\x0c\x66ormer_names\x18\x01 \x03(\x0b\x32\x1c.nsor.registry.v1.FormerNameR\x0b\x66ormerNames\x12K\n\x10\x66ormer_guardians\x18\x02 \x03(\x0b\x32 .nsor.registry.v1.FormerGuardianR\x0f\x66ormerGuardians\x12?\n\x0c\x66ormer_cnics\x18\x03 \x03(\x0b\x32\x1c.nsor.registry.v1.FormerCnicR\x0b\x66ormerCnics\x12#\n\ndeath_date\x18\x04 \x01(\tB\x04\xb0\xbb\x18\x01R\tdeathDate\"\x91\x01\n\nFormerName\x12!\n\tfull_name\x18\x01 \x01(\tB\x04\xb0\xbb\x18\x01R\x08\x66ullName\x12&\n\x0c\x66ull_name_ur\x18\x02 \x01(\tB\x04\xb0\xbb\x18\x01R\nfullNameUr\x12\x1d\n\nbegin_date\x18\x03 \x01(\tR\tbeginDate\x12\x19\n\x08\x65nd_date\x18\x04 \x01(\tR\x07\x65ndDate\"\xf6\x01\n\x0e\x46ormerGuardian\x12)\n\rguardian_name\x18\x01 \x01(\tB\x04\xb0\xbb\x18\x01R\x0cguardianName\x12.\n\x10guardian_name_ur\x18\x02 \x01(\tB\x04\xb0\xbb\x18\x01R\x0eguardianNameUr\x12O\n\x11guardian_relation\x18\x03 \x01(\x0e\x32\".nsor.registry.v1.GuardianRelationR\x10guardianRelation\x12\x1d\n\nbegin_date\x18\x04 \x01(\tR\tbeginDate\x12\x19\n\x08\x65nd_date\x18\x05 \x01(\tR\x07\x65ndDate\"`\n\nFormerCnic\x12\x18\n\x04\x63nic\x18\x01 \x01(\tB\x04\xb0\xbb\x18\x01R\x04\x63nic\x12\x1d\n\nbegin_date\x18\x02 \x01(\tR\tbeginDate\x12\x19\n\x08\x65nd_date\x18\x03 \x01(\tR\x07\x65ndDate\"\x9d\x05\n\nConviction\x12!\n\x05\x63ourt\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x05\x63ourt\x12+\n\x0b\x63\x61se_number\x18\x02 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\ncaseNumber\x12\x45\n\nfir_number\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{1,6}/(19|20)[0-9]{2}$\xc8\x01\x01R\tfirNumber\x12\x31\n\x0epolice_station\x18\x04 \x01(\tB\n\xbaH\x07r\x02\x18x\xc8\x01\x01R\rpoliceStation\x12-\n\x0coffence_code\x18\x05 \x01(\tB\n\xbaH\x07r\x02\x18 \xc8\x01\x01R\x0boffenceCode\x12\x43\n\roffence_basis\x18\x06 \x01(\x0e\x32\x1e.nsor.registry.v1.OffenceBasisR\x0coffenceBasis\x12O\n\x0f\x63onviction_date\x18\x07 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xc8\x01\x01R\x0e\x63onvictionDate\x12\x43\n\x08\x66inality\x18\x08 \x01(\x0e\x32\x1a.nsor.registry.v1.FinalityB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x08\x66inality\x12K\n\rfinality_date\x18\t \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xd8\x01\x01R\x0c\x66inalityDate\x12V\n\x0cvictim_class\x18\n \x01(\x0e\x32\x1d.nsor.registry.v1.VictimClassB\x14\xc2\xbb\x18\x05\x02\x03\x04\x05\x06\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x0bvictimClass\x12\x16\n\x06number\x18\x0b \x01(\x05R\x06number*m\n\x0eOffenderStatus\x12\x1f\n\x1bOFFENDER_STATUS_UNSPECIFIED\x10\x00\x12\x1e\n\x1aOFFENDER_STATUS_REGISTERED\x10\x01\x12\x1a\n\x16OFFENDER_STATUS_SEALED\x10\x02*r\n\x10GuardianRelation\x12!\n\x1dGUARDIAN_RELATION_UNSPECIFIED\x10\x00\x12\x1c\n\x18GUARDIAN_RELATION_FATHER\x10\x01\x12\x1d\n\x19GUARDIAN_RELATION_HUSBAND\x10\x02*C\n\x03Sex\x12\x13\n\x0fSEX_UNSPECIFIED\x10\x00\x12\x0c\n\x08SEX_MALE\x10\x01\x12\x0e\n\nSEX_FEMALE\x10\x02\x12\t\n\x05SEX_X\x10\x03*g\n\x0cOffenceBasis\x12\x1d\n\x19OFFENCE_BASIS_UNSPECIFIED\x10\x00\x12\x1c\n\x18OFFENCE_BASIS_DEFINITION\x10\x01\x12\x1a\n\x16OFFENCE_BASIS_SCHEDULE\x10\x02*\x87\x01\n\x08\x46inality\x12\x18\n\x14\x46INALITY_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46INALITY_APPEAL_WINDOW\x10\x01\x12\x19\n\x15\x46INALITY_UNDER_APPEAL\x10\x02\x12\x12\n\x0e\x46INALITY_FINAL\x10\x03\x12\x16\n\x12\x46INALITY_SET_ASIDE\x10\x04*\xa9\x01\n\nCourtEvent\x12\x1b\n\x17\x43OURT_EVENT_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43OURT_EVENT_APPEAL_FILED\x10\x01\x12 \n\x1c\x43OURT_EVENT_APPEAL_DISMISSED\x10\x02\x12#\n\x1f\x43OURT_EVENT_APPEAL_PERIOD_ENDED\x10\x03\x12\x19\n\x15\x43OURT_EVENT_SET_ASIDE\x10\x04*s\n\x0bVictimClass\x12\x1c\n\x18VICTIM_CLASS_UNSPECIFIED\x10\x00\x12\x16\n\x12VICTIM_CLASS_CHILD\x10\x01\x12\x16\n\x12VICTIM_CLASS_WOMAN\x10\x02\x12\x16\n\x12VICTIM_CLASS_OTHER\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,7 +42,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OFFENDER'].fields_by_name['etag']._loaded_options = None
   _globals['_OFFENDER'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_PERSON'].fields_by_name['cnic']._loaded_options = None
-  _globals['_PERSON'].fields_by_name['cnic']._serialized_options = b'\260\273\030\001\272H\007r\002\030@\310\001\001'
+  _globals['_PERSON'].fields_by_name['cnic']._serialized_options = b'\260\273\030\001\272H\004r\002\030@'
   _globals['_PERSON'].fields_by_name['full_name']._loaded_options = None
   _globals['_PERSON'].fields_by_name['full_name']._serialized_options = b'\260\273\030\001\272H\007r\002\030x\310\001\001'
   _globals['_PERSON'].fields_by_name['full_name_ur']._loaded_options = None
@@ -57,6 +57,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PERSON'].fields_by_name['sex']._serialized_options = b'\272H\010\202\001\002\020\001\310\001\001'
   _globals['_PERSON'].fields_by_name['date_of_birth']._loaded_options = None
   _globals['_PERSON'].fields_by_name['date_of_birth']._serialized_options = b'\260\273\030\001\272H#r\0362\034^[0-9]{4}-[0-9]{2}-[0-9]{2}$\310\001\001'
+  _globals['_PERSON'].fields_by_name['old_nic']._loaded_options = None
+  _globals['_PERSON'].fields_by_name['old_nic']._serialized_options = b'\260\273\030\001\272H\004r\002\030@'
+  _globals['_PERSON'].fields_by_name['passports']._loaded_options = None
+  _globals['_PERSON'].fields_by_name['passports']._serialized_options = b'\272H\005\222\001\002\020\n'
+  _globals['_PERSON']._loaded_options = None
+  _globals['_PERSON']._serialized_options = b'\272H\201\001\032\177\n\rrequires.cnic\022+cnic is required, or old_nic, or a passport\032Athis.cnic != \'\' || this.old_nic != \'\' || size(this.passports) > 0'
+  _globals['_PASSPORT'].fields_by_name['country']._loaded_options = None
+  _globals['_PASSPORT'].fields_by_name['country']._serialized_options = b'\272H\021r\0142\n^[A-Z]{3}$\310\001\001'
+  _globals['_PASSPORT'].fields_by_name['number']._loaded_options = None
+  _globals['_PASSPORT'].fields_by_name['number']._serialized_options = b'\260\273\030\001\272H\007r\002\030 \310\001\001'
+  _globals['_IDENTITYHISTORY'].fields_by_name['death_date']._loaded_options = None
+  _globals['_IDENTITYHISTORY'].fields_by_name['death_date']._serialized_options = b'\260\273\030\001'
+  _globals['_FORMERNAME'].fields_by_name['full_name']._loaded_options = None
+  _globals['_FORMERNAME'].fields_by_name['full_name']._serialized_options = b'\260\273\030\001'
+  _globals['_FORMERNAME'].fields_by_name['full_name_ur']._loaded_options = None
+  _globals['_FORMERNAME'].fields_by_name['full_name_ur']._serialized_options = b'\260\273\030\001'
+  _globals['_FORMERGUARDIAN'].fields_by_name['guardian_name']._loaded_options = None
+  _globals['_FORMERGUARDIAN'].fields_by_name['guardian_name']._serialized_options = b'\260\273\030\001'
+  _globals['_FORMERGUARDIAN'].fields_by_name['guardian_name_ur']._loaded_options = None
+  _globals['_FORMERGUARDIAN'].fields_by_name['guardian_name_ur']._serialized_options = b'\260\273\030\001'
+  _globals['_FORMERCNIC'].fields_by_name['cnic']._loaded_options = None
+  _globals['_FORMERCNIC'].fields_by_name['cnic']._serialized_options = b'\260\273\030\001'
   _globals['_CONVICTION'].fields_by_name['court']._loaded_options = None
   _globals['_CONVICTION'].fields_by_name['court']._serialized_options = b'\272H\010r\003\030\310\001\310\001\001'
   _globals['_CONVICTION'].fields_by_name['case_number']._loaded_options = None
@@ -75,26 +97,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONVICTION'].fields_by_name['finality_date']._serialized_options = b'\272H#r\0362\034^[0-9]{4}-[0-9]{2}-[0-9]{2}$\330\001\001'
   _globals['_CONVICTION'].fields_by_name['victim_class']._loaded_options = None
   _globals['_CONVICTION'].fields_by_name['victim_class']._serialized_options = b'\302\273\030\005\002\003\004\005\006\272H\010\202\001\002\020\001\310\001\001'
-  _globals['_OFFENDERSTATUS']._serialized_start=1904
-  _globals['_OFFENDERSTATUS']._serialized_end=2013
-  _globals['_GUARDIANRELATION']._serialized_start=2015
-  _globals['_GUARDIANRELATION']._serialized_end=2129
-  _globals['_SEX']._serialized_start=2131
-  _globals['_SEX']._serialized_end=2198
-  _globals['_OFFENCEBASIS']._serialized_start=2200
-  _globals['_OFFENCEBASIS']._serialized_end=2303
-  _globals['_FINALITY']._serialized_start=2306
-  _globals['_FINALITY']._serialized_end=2441
-  _globals['_COURTEVENT']._serialized_start=2444
-  _globals['_COURTEVENT']._serialized_end=2613
-  _globals['_VICTIMCLASS']._serialized_start=2615
-  _globals['_VICTIMCLASS']._serialized_end=2730
+  _globals['_OFFENDERSTATUS']._serialized_start=3063
+  _globals['_OFFENDERSTATUS']._serialized_end=3172
+  _globals['_GUARDIANRELATION']._serialized_start=3174
+  _globals['_GUARDIANRELATION']._serialized_end=3288
+  _globals['_SEX']._serialized_start=3290
+  _globals['_SEX']._serialized_end=3357
+  _globals['_OFFENCEBASIS']._serialized_start=3359
+  _globals['_OFFENCEBASIS']._serialized_end=3462
+  _globals['_FINALITY']._serialized_start=3465
+  _globals['_FINALITY']._serialized_end=3600
+  _globals['_COURTEVENT']._serialized_start=3603
+  _globals['_COURTEVENT']._serialized_end=3772
+  _globals['_VICTIMCLASS']._serialized_start=3774
+  _globals['_VICTIMCLASS']._serialized_end=3889
   _globals['_OFFENDER']._serialized_start=116
   _globals['_OFFENDER']._serialized_end=607
   _globals['_TRANSFER']._serialized_start=610
   _globals['_TRANSFER']._serialized_end=755
   _globals['_PERSON']._serialized_start=758
-  _globals['_PERSON']._serialized_end=1230
-  _globals['_CONVICTION']._serialized_start=1233
-  _globals['_CONVICTION']._serialized_end=1902
+  _globals['_PERSON']._serialized_end=1530
+  _globals['_PASSPORT']._serialized_start=1532
+  _globals['_PASSPORT']._serialized_end=1630
+  _globals['_IDENTITYHISTORY']._serialized_start=1633
+  _globals['_IDENTITYHISTORY']._serialized_end=1894
+  _globals['_FORMERNAME']._serialized_start=1897
+  _globals['_FORMERNAME']._serialized_end=2042
+  _globals['_FORMERGUARDIAN']._serialized_start=2045
+  _globals['_FORMERGUARDIAN']._serialized_end=2291
+  _globals['_FORMERCNIC']._serialized_start=2293
+  _globals['_FORMERCNIC']._serialized_end=2389
+  _globals['_CONVICTION']._serialized_start=2392
+  _globals['_CONVICTION']._serialized_end=3061
 # @@protoc_insertion_point(module_scope)

@@ -332,7 +332,9 @@ Global___Transfer: _TypeAlias = Transfer  # noqa: Y015
 
 @_typing.final
 class Person(_message.Message):
-    """A person as NADRA knows them. There is no field for any person but the offender."""
+    """A person as NADRA knows them; a person without a CNIC by an older card or a passport. Two records have no document in
+    common. There is no field for any person but the offender.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -344,9 +346,12 @@ class Person(_message.Message):
     GUARDIAN_RELATION_FIELD_NUMBER: _builtins.int
     SEX_FIELD_NUMBER: _builtins.int
     DATE_OF_BIRTH_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
+    OLD_NIC_FIELD_NUMBER: _builtins.int
+    PASSPORTS_FIELD_NUMBER: _builtins.int
     cnic: _builtins.str
-    """Required. The 13-digit number of the identity card (CNIC). Dashes, spaces and Urdu digits are understood in a
-    request; answers give "35202-0000000-1". Cannot be changed by an update.
+    """The 13-digit number of the identity card (CNIC), by which checks find the person. Dashes, spaces and Urdu digits
+    are understood in a request; answers give "35202-0000000-1". An update can add it, not change it: NADRA does.
     """
     full_name: _builtins.str
     """Required. Full name in Latin script. 1 to 120 characters."""
@@ -362,6 +367,18 @@ class Person(_message.Message):
     """Required. Sex as on the card. Never derived from the number."""
     date_of_birth: _builtins.str
     """Required. Date of birth, as "YYYY-MM-DD" (ISO 8601). Not before 1900, not in the future."""
+    old_nic: _builtins.str
+    """The 11-digit number of a card from before 2004 (NIC). Dashes, spaces and Urdu digits are understood in a request;
+    answers give "270-55-123456". FindOffender finds the person by it; checks do not.
+    """
+    @_builtins.property
+    def history(self) -> Global___IdentityHistory:
+        """Output only. What NADRA reported of the person (ReportIdentityEvent); not set while it reported nothing."""
+
+    @_builtins.property
+    def passports(self) -> _containers.RepeatedCompositeFieldContainer[Global___Passport]:
+        """Passports, up to 10, those that have ended among them. FindOffender finds the person by each; checks do not."""
+
     def __init__(
         self,
         *,
@@ -373,14 +390,190 @@ class Person(_message.Message):
         guardian_relation: Global___GuardianRelation.ValueType = ...,
         sex: Global___Sex.ValueType = ...,
         date_of_birth: _builtins.str = ...,
+        history: Global___IdentityHistory | None = ...,
+        old_nic: _builtins.str = ...,
+        passports: _abc.Iterable[Global___Passport] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["history", b"history"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cnic", b"cnic", "date_of_birth", b"date_of_birth", "full_name", b"full_name", "full_name_ur", b"full_name_ur", "guardian_name", b"guardian_name", "guardian_name_ur", b"guardian_name_ur", "guardian_relation", b"guardian_relation", "sex", b"sex"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cnic", b"cnic", "date_of_birth", b"date_of_birth", "full_name", b"full_name", "full_name_ur", b"full_name_ur", "guardian_name", b"guardian_name", "guardian_name_ur", b"guardian_name_ur", "guardian_relation", b"guardian_relation", "history", b"history", "old_nic", b"old_nic", "passports", b"passports", "sex", b"sex"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Person: _TypeAlias = Person  # noqa: Y015
+
+@_typing.final
+class Passport(_message.Message):
+    """A passport."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTRY_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    country: _builtins.str
+    """Required. The country that issued it, as ISO 3166-1 alpha-3, for example "AFG"."""
+    number: _builtins.str
+    """Required. The number: 1 to 9 letters A to Z and digits (ICAO Doc 9303). Small letters, dashes and spaces are
+    understood in a request.
+    """
+    def __init__(
+        self,
+        *,
+        country: _builtins.str = ...,
+        number: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["country", b"country", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Passport: _TypeAlias = Passport  # noqa: Y015
+
+@_typing.final
+class IdentityHistory(_message.Message):
+    """What NADRA reported of a person: what they had before, and their death. Each list is in the order of time, without gaps
+    and of up to 50 items: the first began on a day that is not known, each later one when the one before it ended, and what
+    the person has now when the last one ended.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMER_NAMES_FIELD_NUMBER: _builtins.int
+    FORMER_GUARDIANS_FIELD_NUMBER: _builtins.int
+    FORMER_CNICS_FIELD_NUMBER: _builtins.int
+    DEATH_DATE_FIELD_NUMBER: _builtins.int
+    death_date: _builtins.str
+    """Day of the death, as "YYYY-MM-DD"; empty while none is known."""
+    @_builtins.property
+    def former_names(self) -> _containers.RepeatedCompositeFieldContainer[Global___FormerName]:
+        """Names that the person had."""
+
+    @_builtins.property
+    def former_guardians(self) -> _containers.RepeatedCompositeFieldContainer[Global___FormerGuardian]:
+        """Fathers or husbands whom the card named."""
+
+    @_builtins.property
+    def former_cnics(self) -> _containers.RepeatedCompositeFieldContainer[Global___FormerCnic]:
+        """Numbers that the card had. Checks find the person by each of them."""
+
+    def __init__(
+        self,
+        *,
+        former_names: _abc.Iterable[Global___FormerName] | None = ...,
+        former_guardians: _abc.Iterable[Global___FormerGuardian] | None = ...,
+        former_cnics: _abc.Iterable[Global___FormerCnic] | None = ...,
+        death_date: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["death_date", b"death_date", "former_cnics", b"former_cnics", "former_guardians", b"former_guardians", "former_names", b"former_names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IdentityHistory: _TypeAlias = IdentityHistory  # noqa: Y015
+
+@_typing.final
+class FormerName(_message.Message):
+    """A name that a person had."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FULL_NAME_FIELD_NUMBER: _builtins.int
+    FULL_NAME_UR_FIELD_NUMBER: _builtins.int
+    BEGIN_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    full_name: _builtins.str
+    """In Latin script."""
+    full_name_ur: _builtins.str
+    """In Urdu script; empty if it is not known."""
+    begin_date: _builtins.str
+    """First day, as "YYYY-MM-DD"; empty if it is not known."""
+    end_date: _builtins.str
+    """First day on which it was no longer so, as "YYYY-MM-DD"."""
+    def __init__(
+        self,
+        *,
+        full_name: _builtins.str = ...,
+        full_name_ur: _builtins.str = ...,
+        begin_date: _builtins.str = ...,
+        end_date: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_date", b"begin_date", "end_date", b"end_date", "full_name", b"full_name", "full_name_ur", b"full_name_ur"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FormerName: _TypeAlias = FormerName  # noqa: Y015
+
+@_typing.final
+class FormerGuardian(_message.Message):
+    """A father or husband whom a card named."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GUARDIAN_NAME_FIELD_NUMBER: _builtins.int
+    GUARDIAN_NAME_UR_FIELD_NUMBER: _builtins.int
+    GUARDIAN_RELATION_FIELD_NUMBER: _builtins.int
+    BEGIN_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    guardian_name: _builtins.str
+    """Name in Latin script."""
+    guardian_name_ur: _builtins.str
+    """Name in Urdu script; empty if it is not known."""
+    guardian_relation: Global___GuardianRelation.ValueType
+    """Whether it was the father or the husband."""
+    begin_date: _builtins.str
+    """First day, as "YYYY-MM-DD"; empty if it is not known."""
+    end_date: _builtins.str
+    """First day on which it was no longer so, as "YYYY-MM-DD"."""
+    def __init__(
+        self,
+        *,
+        guardian_name: _builtins.str = ...,
+        guardian_name_ur: _builtins.str = ...,
+        guardian_relation: Global___GuardianRelation.ValueType = ...,
+        begin_date: _builtins.str = ...,
+        end_date: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_date", b"begin_date", "end_date", b"end_date", "guardian_name", b"guardian_name", "guardian_name_ur", b"guardian_name_ur", "guardian_relation", b"guardian_relation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FormerGuardian: _TypeAlias = FormerGuardian  # noqa: Y015
+
+@_typing.final
+class FormerCnic(_message.Message):
+    """A number that a card had."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CNIC_FIELD_NUMBER: _builtins.int
+    BEGIN_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    cnic: _builtins.str
+    """The number, as "35202-0000000-1"."""
+    begin_date: _builtins.str
+    """First day, as "YYYY-MM-DD"; empty if it is not known."""
+    end_date: _builtins.str
+    """First day on which it was no longer so, as "YYYY-MM-DD"."""
+    def __init__(
+        self,
+        *,
+        cnic: _builtins.str = ...,
+        begin_date: _builtins.str = ...,
+        end_date: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_date", b"begin_date", "cnic", b"cnic", "end_date", b"end_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FormerCnic: _TypeAlias = FormerCnic  # noqa: Y015
 
 @_typing.final
 class Conviction(_message.Message):

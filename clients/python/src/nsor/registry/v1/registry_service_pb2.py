@@ -27,10 +27,11 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from nsor.common.v1 import access_pb2 as nsor_dot_common_dot_v1_dot_access__pb2
 from nsor.common.v1 import error_reason_pb2 as nsor_dot_common_dot_v1_dot_error__reason__pb2
 from nsor.common.v1 import officer_pb2 as nsor_dot_common_dot_v1_dot_officer__pb2
+from nsor.registry.v1 import identity_pb2 as nsor_dot_registry_dot_v1_dot_identity__pb2
 from nsor.registry.v1 import offender_pb2 as nsor_dot_registry_dot_v1_dot_offender__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'nsor/registry/v1/registry_service.proto\x12\x10nsor.registry.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\x1a!nsor/common/v1/error_reason.proto\x1a\x1cnsor/common/v1/officer.proto\x1a\x1fnsor/registry/v1/offender.proto\"\xbd\x01\n\x15\x43reateOffenderRequest\x12>\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderB\x06\xbaH\x03\xc8\x01\x01R\x08offender\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x03 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"l\n\x16\x43reateOffenderResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"\x80\x02\n\x12GetOffenderRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\x12\x38\n\x07officer\x18\x02 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\x12%\n\x07version\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00R\x07version\x12\x34\n\x11\x61t_least_revision\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x0f\x61tLeastRevision\"M\n\x13GetOffenderResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\"\xfa\x01\n\x14ListOffendersRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\tpageToken\x12\x38\n\x07officer\x18\x03 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\x12\x34\n\x11\x61t_least_revision\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x0f\x61tLeastRevision\x12 \n\x06\x66ilter\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03R\x06\x66ilter\"y\n\x15ListOffendersResponse\x12\x38\n\toffenders\x18\x01 \x03(\x0b\x32\x1a.nsor.registry.v1.OffenderR\toffenders\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xff\x01\n\x1cListOffenderRevisionsRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\x12\'\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\tpageToken\x12\x38\n\x07officer\x18\x04 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"\x89\x01\n\x1dListOffenderRevisionsResponse\x12@\n\trevisions\x18\x01 \x03(\x0b\x32\".nsor.registry.v1.OffenderRevisionR\trevisions\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8e\x02\n\x10OffenderRevision\x12\x18\n\x07version\x18\x01 \x01(\x05R\x07version\x12\x12\n\x04node\x18\x02 \x01(\tR\x04node\x12\x16\n\x06method\x18\x03 \x01(\tR\x06method\x12\x38\n\x07officer\x18\x04 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\x12\x16\n\x06reason\x18\x05 \x01(\tR\x06reason\x12;\n\x0b\x63hange_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nchangeTime\x12%\n\x0e\x63hanged_fields\x18\x07 \x03(\tR\rchangedFields\"\xa4\x02\n\x15UpdateOffenderRequest\x12>\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderB\x06\xbaH\x03\xd8\x01\x03R\x08offender\x12\x43\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\nupdateMask\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x04 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\x12 \n\x06reason\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x06reason\"l\n\x16UpdateOffenderResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"\xe8\x03\n\x17RecordCourtEventRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\x12-\n\x04\x65tag\x18\x02 \x01(\tB\x19\xbaH\x16r\x11\x32\x0f^\"[0-9]{1,10}\"$\xc8\x01\x01R\x04\x65tag\x12\x36\n\x11\x63onviction_number\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x32(\x01R\x10\x63onvictionNumber\x12?\n\x05\x65vent\x18\x04 \x01(\x0e\x32\x1c.nsor.registry.v1.CourtEventB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x05\x65vent\x12\x45\n\nevent_date\x18\x05 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xc8\x01\x01R\teventDate\x12#\n\x06reason\x18\x06 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x06reason\x12*\n\nrequest_id\x18\x07 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x08 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"n\n\x18RecordCourtEventResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"\xf9\x02\n\x16ProposeTransferRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\x12-\n\x04\x65tag\x18\x02 \x01(\tB\x19\xbaH\x16r\x11\x32\x0f^\"[0-9]{1,10}\"$\xc8\x01\x01R\x04\x65tag\x12P\n\x08receiver\x18\x03 \x01(\tB4\xbaH1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xc8\x01\x01R\x08receiver\x12#\n\x06reason\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x06reason\x12*\n\nrequest_id\x18\x05 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x06 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"m\n\x17ProposeTransferResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"\xa3\x02\n\x15\x41\x63\x63\x65ptTransferRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\x12-\n\x04\x65tag\x18\x02 \x01(\tB\x19\xbaH\x16r\x11\x32\x0f^\"[0-9]{1,10}\"$\xc8\x01\x01R\x04\x65tag\x12 \n\x06reason\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x06reason\x12*\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x05 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"l\n\x16\x41\x63\x63\x65ptTransferResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"\xa7\x02\n\x16\x44\x65\x63lineTransferRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\x12-\n\x04\x65tag\x18\x02 \x01(\tB\x19\xbaH\x16r\x11\x32\x0f^\"[0-9]{1,10}\"$\xc8\x01\x01R\x04\x65tag\x12#\n\x06reason\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x06reason\x12*\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x05 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"m\n\x17\x44\x65\x63lineTransferResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"\xd5\x01\n\x14ListTransfersRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\tpageToken\x12H\n\x04node\x18\x03 \x01(\tB4\xbaH1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xd8\x01\x01R\x04node\x12!\n\x0coverdue_only\x18\x04 \x01(\x08R\x0boverdueOnly\"y\n\x15ListTransfersResponse\x12\x38\n\ttransfers\x18\x01 \x03(\x0b\x32\x1a.nsor.registry.v1.TransferR\ttransfers\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"l\n\x15GetPropagationRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\"k\n\x16GetPropagationResponse\x12\x1a\n\x08revision\x18\x01 \x01(\tR\x08revision\x12\x35\n\x08receipts\x18\x02 \x03(\x0b\x32\x19.nsor.registry.v1.ReceiptR\x08receipts\"~\n\x07Receipt\x12\x12\n\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n\x07\x61pplied\x18\x02 \x01(\x08R\x07\x61pplied\x12\x45\n\x10\x61\x63knowledge_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0f\x61\x63knowledgeTime\"\xc4\x01\n\x16ImportOffendersRequest\x12\x19\n\x03row\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01R\x03row\x12>\n\x08offender\x18\x02 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderB\x06\xbaH\x03\xc8\x01\x01R\x08offender\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12#\n\rvalidate_only\x18\x04 \x01(\x08R\x0cvalidateOnly\"\x9f\x01\n\x17ImportOffendersResponse\x12\x10\n\x03row\x18\x01 \x01(\x03R\x03row\x12\x1c\n\x08offender\x18\x02 \x01(\tH\x00R\x08offender\x12\x32\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1a.nsor.registry.v1.RowErrorH\x00R\x05\x65rror\x12\x16\n\x05valid\x18\x04 \x01(\x08H\x00R\x05validB\x08\n\x06result\"\xa9\x02\n\x08RowError\x12\x33\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.nsor.common.v1.ErrorReasonR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12K\n\x10\x66ield_violations\x18\x03 \x03(\x0b\x32 .nsor.registry.v1.FieldViolationR\x0f\x66ieldViolations\x12\x44\n\x08metadata\x18\x04 \x03(\x0b\x32(.nsor.registry.v1.RowError.MetadataEntryR\x08metadata\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"`\n\x0e\x46ieldViolation\x12\x14\n\x05\x66ield\x18\x01 \x01(\tR\x05\x66ield\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12 \n\x0b\x64\x65scription\x18\x03 \x01(\tR\x0b\x64\x65scription2\xf6\n\n\x0fRegistryService\x12m\n\x0e\x43reateOffender\x12\'.nsor.registry.v1.CreateOffenderRequest\x1a(.nsor.registry.v1.CreateOffenderResponse\"\x08\xaa\xbb\x18\x04\n\x02\x03\x02\x12j\n\x0bGetOffender\x12$.nsor.registry.v1.GetOffenderRequest\x1a%.nsor.registry.v1.GetOffenderResponse\"\x0e\xaa\xbb\x18\n\n\x06\x01\x02\x03\x04\x05\x06\x18\x01\x12m\n\rListOffenders\x12&.nsor.registry.v1.ListOffendersRequest\x1a\'.nsor.registry.v1.ListOffendersResponse\"\x0b\xaa\xbb\x18\x07\n\x03\x01\x02\x03\x18\x01\x12\x88\x01\n\x15ListOffenderRevisions\x12..nsor.registry.v1.ListOffenderRevisionsRequest\x1a/.nsor.registry.v1.ListOffenderRevisionsResponse\"\x0e\xaa\xbb\x18\n\n\x06\x01\x02\x03\x04\x05\x06\x18\x01\x12o\n\x0eUpdateOffender\x12\'.nsor.registry.v1.UpdateOffenderRequest\x1a(.nsor.registry.v1.UpdateOffenderResponse\"\n\xaa\xbb\x18\x06\n\x02\x03\x02\x10\x01\x12s\n\x10RecordCourtEvent\x12).nsor.registry.v1.RecordCourtEventRequest\x1a*.nsor.registry.v1.RecordCourtEventResponse\"\x08\xaa\xbb\x18\x04\n\x02\x06\x02\x12r\n\x0fProposeTransfer\x12(.nsor.registry.v1.ProposeTransferRequest\x1a).nsor.registry.v1.ProposeTransferResponse\"\n\xaa\xbb\x18\x06\n\x02\x03\x02\x10\x01\x12m\n\x0e\x41\x63\x63\x65ptTransfer\x12\'.nsor.registry.v1.AcceptTransferRequest\x1a(.nsor.registry.v1.AcceptTransferResponse\"\x08\xaa\xbb\x18\x04\n\x02\x03\x02\x12p\n\x0f\x44\x65\x63lineTransfer\x12(.nsor.registry.v1.DeclineTransferRequest\x1a).nsor.registry.v1.DeclineTransferResponse\"\x08\xaa\xbb\x18\x04\n\x02\x03\x02\x12j\n\rListTransfers\x12&.nsor.registry.v1.ListTransfersRequest\x1a\'.nsor.registry.v1.ListTransfersResponse\"\x08\xaa\xbb\x18\x04\n\x02\x03\x02\x12q\n\x0eGetPropagation\x12\'.nsor.registry.v1.GetPropagationRequest\x1a(.nsor.registry.v1.GetPropagationResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x12t\n\x0fImportOffenders\x12(.nsor.registry.v1.ImportOffendersRequest\x1a).nsor.registry.v1.ImportOffendersResponse\"\x08\xaa\xbb\x18\x04\n\x02\x03\x02(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'nsor/registry/v1/registry_service.proto\x12\x10nsor.registry.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\x1a!nsor/common/v1/error_reason.proto\x1a\x1cnsor/common/v1/officer.proto\x1a\x1fnsor/registry/v1/identity.proto\x1a\x1fnsor/registry/v1/offender.proto\"\xbd\x01\n\x15\x43reateOffenderRequest\x12>\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderB\x06\xbaH\x03\xc8\x01\x01R\x08offender\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x03 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"l\n\x16\x43reateOffenderResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"\x80\x02\n\x12GetOffenderRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\x12\x38\n\x07officer\x18\x02 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\x12%\n\x07version\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00R\x07version\x12\x34\n\x11\x61t_least_revision\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x0f\x61tLeastRevision\"M\n\x13GetOffenderResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\"\x9d\x02\n\x13\x46indOffenderRequest\x12!\n\x04\x63nic\x18\x01 \x01(\tB\x0b\xb0\xbb\x18\x01\xbaH\x04r\x02\x18@H\x00R\x04\x63nic\x12&\n\x07old_nic\x18\x02 \x01(\tB\x0b\xb0\xbb\x18\x01\xbaH\x04r\x02\x18@H\x00R\x06oldNic\x12\x38\n\x08passport\x18\x03 \x01(\x0b\x32\x1a.nsor.registry.v1.PassportH\x00R\x08passport\x12\x38\n\x07officer\x18\x04 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\x12\x34\n\x11\x61t_least_revision\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x0f\x61tLeastRevisionB\x11\n\x08\x64ocument\x12\x05\xbaH\x02\x08\x01\"N\n\x14\x46indOffenderResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\"\xfa\x01\n\x14ListOffendersRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\tpageToken\x12\x38\n\x07officer\x18\x03 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\x12\x34\n\x11\x61t_least_revision\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x0f\x61tLeastRevision\x12 \n\x06\x66ilter\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03R\x06\x66ilter\"y\n\x15ListOffendersResponse\x12\x38\n\toffenders\x18\x01 \x03(\x0b\x32\x1a.nsor.registry.v1.OffenderR\toffenders\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xff\x01\n\x1cListOffenderRevisionsRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\x12\'\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\tpageToken\x12\x38\n\x07officer\x18\x04 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"\x89\x01\n\x1dListOffenderRevisionsResponse\x12@\n\trevisions\x18\x01 \x03(\x0b\x32\".nsor.registry.v1.OffenderRevisionR\trevisions\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8e\x02\n\x10OffenderRevision\x12\x18\n\x07version\x18\x01 \x01(\x05R\x07version\x12\x12\n\x04node\x18\x02 \x01(\tR\x04node\x12\x16\n\x06method\x18\x03 \x01(\tR\x06method\x12\x38\n\x07officer\x18\x04 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\x12\x16\n\x06reason\x18\x05 \x01(\tR\x06reason\x12;\n\x0b\x63hange_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nchangeTime\x12%\n\x0e\x63hanged_fields\x18\x07 \x03(\tR\rchangedFields\"\xa4\x02\n\x15UpdateOffenderRequest\x12>\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderB\x06\xbaH\x03\xd8\x01\x03R\x08offender\x12\x43\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\nupdateMask\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x04 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\x12 \n\x06reason\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x06reason\"l\n\x16UpdateOffenderResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"\xe8\x03\n\x17RecordCourtEventRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\x12-\n\x04\x65tag\x18\x02 \x01(\tB\x19\xbaH\x16r\x11\x32\x0f^\"[0-9]{1,10}\"$\xc8\x01\x01R\x04\x65tag\x12\x36\n\x11\x63onviction_number\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x32(\x01R\x10\x63onvictionNumber\x12?\n\x05\x65vent\x18\x04 \x01(\x0e\x32\x1c.nsor.registry.v1.CourtEventB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x05\x65vent\x12\x45\n\nevent_date\x18\x05 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xc8\x01\x01R\teventDate\x12#\n\x06reason\x18\x06 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x06reason\x12*\n\nrequest_id\x18\x07 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x08 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"n\n\x18RecordCourtEventResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"\xc1\x01\n\x1aReportIdentityEventRequest\x12=\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1f.nsor.registry.v1.IdentityEventB\x06\xbaH\x03\xc8\x01\x01R\x05\x65vent\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x03 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"U\n\x1bReportIdentityEventResponse\x12\x1a\n\x08offender\x18\x01 \x01(\tR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"\xf9\x02\n\x16ProposeTransferRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\x12-\n\x04\x65tag\x18\x02 \x01(\tB\x19\xbaH\x16r\x11\x32\x0f^\"[0-9]{1,10}\"$\xc8\x01\x01R\x04\x65tag\x12P\n\x08receiver\x18\x03 \x01(\tB4\xbaH1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xc8\x01\x01R\x08receiver\x12#\n\x06reason\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x06reason\x12*\n\nrequest_id\x18\x05 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x06 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"m\n\x17ProposeTransferResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"\xa3\x02\n\x15\x41\x63\x63\x65ptTransferRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\x12-\n\x04\x65tag\x18\x02 \x01(\tB\x19\xbaH\x16r\x11\x32\x0f^\"[0-9]{1,10}\"$\xc8\x01\x01R\x04\x65tag\x12 \n\x06reason\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x06reason\x12*\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x05 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"l\n\x16\x41\x63\x63\x65ptTransferResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"\xa7\x02\n\x16\x44\x65\x63lineTransferRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\x12-\n\x04\x65tag\x18\x02 \x01(\tB\x19\xbaH\x16r\x11\x32\x0f^\"[0-9]{1,10}\"$\xc8\x01\x01R\x04\x65tag\x12#\n\x06reason\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x06reason\x12*\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12\x38\n\x07officer\x18\x05 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\"m\n\x17\x44\x65\x63lineTransferResponse\x12\x36\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderR\x08offender\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\"\xd5\x01\n\x14ListTransfersRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\tpageToken\x12H\n\x04node\x18\x03 \x01(\tB4\xbaH1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xd8\x01\x01R\x04node\x12!\n\x0coverdue_only\x18\x04 \x01(\x08R\x0boverdueOnly\"y\n\x15ListTransfersResponse\x12\x38\n\ttransfers\x18\x01 \x03(\x0b\x32\x1a.nsor.registry.v1.TransferR\ttransfers\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"l\n\x15GetPropagationRequest\x12S\n\x04name\x18\x01 \x01(\tB?\xbaH<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xc8\x01\x01R\x04name\"k\n\x16GetPropagationResponse\x12\x1a\n\x08revision\x18\x01 \x01(\tR\x08revision\x12\x35\n\x08receipts\x18\x02 \x03(\x0b\x32\x19.nsor.registry.v1.ReceiptR\x08receipts\"~\n\x07Receipt\x12\x12\n\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n\x07\x61pplied\x18\x02 \x01(\x08R\x07\x61pplied\x12\x45\n\x10\x61\x63knowledge_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0f\x61\x63knowledgeTime\"\xc4\x01\n\x16ImportOffendersRequest\x12\x19\n\x03row\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01R\x03row\x12>\n\x08offender\x18\x02 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderB\x06\xbaH\x03\xc8\x01\x01R\x08offender\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\x12#\n\rvalidate_only\x18\x04 \x01(\x08R\x0cvalidateOnly\"\x9f\x01\n\x17ImportOffendersResponse\x12\x10\n\x03row\x18\x01 \x01(\x03R\x03row\x12\x1c\n\x08offender\x18\x02 \x01(\tH\x00R\x08offender\x12\x32\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1a.nsor.registry.v1.RowErrorH\x00R\x05\x65rror\x12\x16\n\x05valid\x18\x04 \x01(\x08H\x00R\x05validB\x08\n\x06result\"\xa9\x02\n\x08RowError\x12\x33\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.nsor.common.v1.ErrorReasonR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12K\n\x10\x66ield_violations\x18\x03 \x03(\x0b\x32 .nsor.registry.v1.FieldViolationR\x0f\x66ieldViolations\x12\x44\n\x08metadata\x18\x04 \x03(\x0b\x32(.nsor.registry.v1.RowError.MetadataEntryR\x08metadata\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"`\n\x0e\x46ieldViolation\x12\x14\n\x05\x66ield\x18\x01 \x01(\tR\x05\x66ield\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12 \n\x0b\x64\x65scription\x18\x03 \x01(\tR\x0b\x64\x65scription2\xe1\x0c\n\x0fRegistryService\x12m\n\x0e\x43reateOffender\x12\'.nsor.registry.v1.CreateOffenderRequest\x1a(.nsor.registry.v1.CreateOffenderResponse\"\x08\xaa\xbb\x18\x04\n\x02\x03\x02\x12j\n\x0bGetOffender\x12$.nsor.registry.v1.GetOffenderRequest\x1a%.nsor.registry.v1.GetOffenderResponse\"\x0e\xaa\xbb\x18\n\n\x06\x01\x02\x03\x04\x05\x06\x18\x01\x12l\n\x0c\x46indOffender\x12%.nsor.registry.v1.FindOffenderRequest\x1a&.nsor.registry.v1.FindOffenderResponse\"\r\xaa\xbb\x18\t\n\x05\x02\x03\x04\x05\x06\x18\x01\x12m\n\rListOffenders\x12&.nsor.registry.v1.ListOffendersRequest\x1a\'.nsor.registry.v1.ListOffendersResponse\"\x0b\xaa\xbb\x18\x07\n\x03\x01\x02\x03\x18\x01\x12\x88\x01\n\x15ListOffenderRevisions\x12..nsor.registry.v1.ListOffenderRevisionsRequest\x1a/.nsor.registry.v1.ListOffenderRevisionsResponse\"\x0e\xaa\xbb\x18\n\n\x06\x01\x02\x03\x04\x05\x06\x18\x01\x12o\n\x0eUpdateOffender\x12\'.nsor.registry.v1.UpdateOffenderRequest\x1a(.nsor.registry.v1.UpdateOffenderResponse\"\n\xaa\xbb\x18\x06\n\x02\x03\x02\x10\x01\x12s\n\x10RecordCourtEvent\x12).nsor.registry.v1.RecordCourtEventRequest\x1a*.nsor.registry.v1.RecordCourtEventResponse\"\x08\xaa\xbb\x18\x04\n\x02\x06\x02\x12{\n\x13ReportIdentityEvent\x12,.nsor.registry.v1.ReportIdentityEventRequest\x1a-.nsor.registry.v1.ReportIdentityEventResponse\"\x07\xaa\xbb\x18\x03\n\x01\x01\x12r\n\x0fProposeTransfer\x12(.nsor.registry.v1.ProposeTransferRequest\x1a).nsor.registry.v1.ProposeTransferResponse\"\n\xaa\xbb\x18\x06\n\x02\x03\x02\x10\x01\x12m\n\x0e\x41\x63\x63\x65ptTransfer\x12\'.nsor.registry.v1.AcceptTransferRequest\x1a(.nsor.registry.v1.AcceptTransferResponse\"\x08\xaa\xbb\x18\x04\n\x02\x03\x02\x12p\n\x0f\x44\x65\x63lineTransfer\x12(.nsor.registry.v1.DeclineTransferRequest\x1a).nsor.registry.v1.DeclineTransferResponse\"\x08\xaa\xbb\x18\x04\n\x02\x03\x02\x12j\n\rListTransfers\x12&.nsor.registry.v1.ListTransfersRequest\x1a\'.nsor.registry.v1.ListTransfersResponse\"\x08\xaa\xbb\x18\x04\n\x02\x03\x02\x12q\n\x0eGetPropagation\x12\'.nsor.registry.v1.GetPropagationRequest\x1a(.nsor.registry.v1.GetPropagationResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x12t\n\x0fImportOffenders\x12(.nsor.registry.v1.ImportOffendersRequest\x1a).nsor.registry.v1.ImportOffendersResponse\"\x08\xaa\xbb\x18\x04\n\x02\x03\x02(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,6 +48,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETOFFENDERREQUEST'].fields_by_name['version']._serialized_options = b'\272H\010\032\006\030\300\204=(\000'
   _globals['_GETOFFENDERREQUEST'].fields_by_name['at_least_revision']._loaded_options = None
   _globals['_GETOFFENDERREQUEST'].fields_by_name['at_least_revision']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_FINDOFFENDERREQUEST'].oneofs_by_name['document']._loaded_options = None
+  _globals['_FINDOFFENDERREQUEST'].oneofs_by_name['document']._serialized_options = b'\272H\002\010\001'
+  _globals['_FINDOFFENDERREQUEST'].fields_by_name['cnic']._loaded_options = None
+  _globals['_FINDOFFENDERREQUEST'].fields_by_name['cnic']._serialized_options = b'\260\273\030\001\272H\004r\002\030@'
+  _globals['_FINDOFFENDERREQUEST'].fields_by_name['old_nic']._loaded_options = None
+  _globals['_FINDOFFENDERREQUEST'].fields_by_name['old_nic']._serialized_options = b'\260\273\030\001\272H\004r\002\030@'
+  _globals['_FINDOFFENDERREQUEST'].fields_by_name['at_least_revision']._loaded_options = None
+  _globals['_FINDOFFENDERREQUEST'].fields_by_name['at_least_revision']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_LISTOFFENDERSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTOFFENDERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
   _globals['_LISTOFFENDERSREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -83,6 +92,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORDCOURTEVENTREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\010r\003\030\310\001\310\001\001'
   _globals['_RECORDCOURTEVENTREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_RECORDCOURTEVENTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\310\001\001'
+  _globals['_REPORTIDENTITYEVENTREQUEST'].fields_by_name['event']._loaded_options = None
+  _globals['_REPORTIDENTITYEVENTREQUEST'].fields_by_name['event']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_REPORTIDENTITYEVENTREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_REPORTIDENTITYEVENTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\310\001\001'
   _globals['_PROPOSETRANSFERREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_PROPOSETRANSFERREQUEST'].fields_by_name['name']._serialized_options = b'\272H<r725^offenders/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\310\001\001'
   _globals['_PROPOSETRANSFERREQUEST'].fields_by_name['etag']._loaded_options = None
@@ -129,6 +142,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGISTRYSERVICE'].methods_by_name['CreateOffender']._serialized_options = b'\252\273\030\004\n\002\003\002'
   _globals['_REGISTRYSERVICE'].methods_by_name['GetOffender']._loaded_options = None
   _globals['_REGISTRYSERVICE'].methods_by_name['GetOffender']._serialized_options = b'\252\273\030\n\n\006\001\002\003\004\005\006\030\001'
+  _globals['_REGISTRYSERVICE'].methods_by_name['FindOffender']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['FindOffender']._serialized_options = b'\252\273\030\t\n\005\002\003\004\005\006\030\001'
   _globals['_REGISTRYSERVICE'].methods_by_name['ListOffenders']._loaded_options = None
   _globals['_REGISTRYSERVICE'].methods_by_name['ListOffenders']._serialized_options = b'\252\273\030\007\n\003\001\002\003\030\001'
   _globals['_REGISTRYSERVICE'].methods_by_name['ListOffenderRevisions']._loaded_options = None
@@ -137,6 +152,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGISTRYSERVICE'].methods_by_name['UpdateOffender']._serialized_options = b'\252\273\030\006\n\002\003\002\020\001'
   _globals['_REGISTRYSERVICE'].methods_by_name['RecordCourtEvent']._loaded_options = None
   _globals['_REGISTRYSERVICE'].methods_by_name['RecordCourtEvent']._serialized_options = b'\252\273\030\004\n\002\006\002'
+  _globals['_REGISTRYSERVICE'].methods_by_name['ReportIdentityEvent']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['ReportIdentityEvent']._serialized_options = b'\252\273\030\003\n\001\001'
   _globals['_REGISTRYSERVICE'].methods_by_name['ProposeTransfer']._loaded_options = None
   _globals['_REGISTRYSERVICE'].methods_by_name['ProposeTransfer']._serialized_options = b'\252\273\030\006\n\002\003\002\020\001'
   _globals['_REGISTRYSERVICE'].methods_by_name['AcceptTransfer']._loaded_options = None
@@ -149,64 +166,72 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGISTRYSERVICE'].methods_by_name['GetPropagation']._serialized_options = b'\252\273\030\010\n\006\001\002\003\004\005\006'
   _globals['_REGISTRYSERVICE'].methods_by_name['ImportOffenders']._loaded_options = None
   _globals['_REGISTRYSERVICE'].methods_by_name['ImportOffenders']._serialized_options = b'\252\273\030\004\n\002\003\002'
-  _globals['_CREATEOFFENDERREQUEST']._serialized_start=256
-  _globals['_CREATEOFFENDERREQUEST']._serialized_end=445
-  _globals['_CREATEOFFENDERRESPONSE']._serialized_start=447
-  _globals['_CREATEOFFENDERRESPONSE']._serialized_end=555
-  _globals['_GETOFFENDERREQUEST']._serialized_start=558
-  _globals['_GETOFFENDERREQUEST']._serialized_end=814
-  _globals['_GETOFFENDERRESPONSE']._serialized_start=816
-  _globals['_GETOFFENDERRESPONSE']._serialized_end=893
-  _globals['_LISTOFFENDERSREQUEST']._serialized_start=896
-  _globals['_LISTOFFENDERSREQUEST']._serialized_end=1146
-  _globals['_LISTOFFENDERSRESPONSE']._serialized_start=1148
-  _globals['_LISTOFFENDERSRESPONSE']._serialized_end=1269
-  _globals['_LISTOFFENDERREVISIONSREQUEST']._serialized_start=1272
-  _globals['_LISTOFFENDERREVISIONSREQUEST']._serialized_end=1527
-  _globals['_LISTOFFENDERREVISIONSRESPONSE']._serialized_start=1530
-  _globals['_LISTOFFENDERREVISIONSRESPONSE']._serialized_end=1667
-  _globals['_OFFENDERREVISION']._serialized_start=1670
-  _globals['_OFFENDERREVISION']._serialized_end=1940
-  _globals['_UPDATEOFFENDERREQUEST']._serialized_start=1943
-  _globals['_UPDATEOFFENDERREQUEST']._serialized_end=2235
-  _globals['_UPDATEOFFENDERRESPONSE']._serialized_start=2237
-  _globals['_UPDATEOFFENDERRESPONSE']._serialized_end=2345
-  _globals['_RECORDCOURTEVENTREQUEST']._serialized_start=2348
-  _globals['_RECORDCOURTEVENTREQUEST']._serialized_end=2836
-  _globals['_RECORDCOURTEVENTRESPONSE']._serialized_start=2838
-  _globals['_RECORDCOURTEVENTRESPONSE']._serialized_end=2948
-  _globals['_PROPOSETRANSFERREQUEST']._serialized_start=2951
-  _globals['_PROPOSETRANSFERREQUEST']._serialized_end=3328
-  _globals['_PROPOSETRANSFERRESPONSE']._serialized_start=3330
-  _globals['_PROPOSETRANSFERRESPONSE']._serialized_end=3439
-  _globals['_ACCEPTTRANSFERREQUEST']._serialized_start=3442
-  _globals['_ACCEPTTRANSFERREQUEST']._serialized_end=3733
-  _globals['_ACCEPTTRANSFERRESPONSE']._serialized_start=3735
-  _globals['_ACCEPTTRANSFERRESPONSE']._serialized_end=3843
-  _globals['_DECLINETRANSFERREQUEST']._serialized_start=3846
-  _globals['_DECLINETRANSFERREQUEST']._serialized_end=4141
-  _globals['_DECLINETRANSFERRESPONSE']._serialized_start=4143
-  _globals['_DECLINETRANSFERRESPONSE']._serialized_end=4252
-  _globals['_LISTTRANSFERSREQUEST']._serialized_start=4255
-  _globals['_LISTTRANSFERSREQUEST']._serialized_end=4468
-  _globals['_LISTTRANSFERSRESPONSE']._serialized_start=4470
-  _globals['_LISTTRANSFERSRESPONSE']._serialized_end=4591
-  _globals['_GETPROPAGATIONREQUEST']._serialized_start=4593
-  _globals['_GETPROPAGATIONREQUEST']._serialized_end=4701
-  _globals['_GETPROPAGATIONRESPONSE']._serialized_start=4703
-  _globals['_GETPROPAGATIONRESPONSE']._serialized_end=4810
-  _globals['_RECEIPT']._serialized_start=4812
-  _globals['_RECEIPT']._serialized_end=4938
-  _globals['_IMPORTOFFENDERSREQUEST']._serialized_start=4941
-  _globals['_IMPORTOFFENDERSREQUEST']._serialized_end=5137
-  _globals['_IMPORTOFFENDERSRESPONSE']._serialized_start=5140
-  _globals['_IMPORTOFFENDERSRESPONSE']._serialized_end=5299
-  _globals['_ROWERROR']._serialized_start=5302
-  _globals['_ROWERROR']._serialized_end=5599
-  _globals['_ROWERROR_METADATAENTRY']._serialized_start=5540
-  _globals['_ROWERROR_METADATAENTRY']._serialized_end=5599
-  _globals['_FIELDVIOLATION']._serialized_start=5601
-  _globals['_FIELDVIOLATION']._serialized_end=5697
-  _globals['_REGISTRYSERVICE']._serialized_start=5700
-  _globals['_REGISTRYSERVICE']._serialized_end=7098
+  _globals['_CREATEOFFENDERREQUEST']._serialized_start=289
+  _globals['_CREATEOFFENDERREQUEST']._serialized_end=478
+  _globals['_CREATEOFFENDERRESPONSE']._serialized_start=480
+  _globals['_CREATEOFFENDERRESPONSE']._serialized_end=588
+  _globals['_GETOFFENDERREQUEST']._serialized_start=591
+  _globals['_GETOFFENDERREQUEST']._serialized_end=847
+  _globals['_GETOFFENDERRESPONSE']._serialized_start=849
+  _globals['_GETOFFENDERRESPONSE']._serialized_end=926
+  _globals['_FINDOFFENDERREQUEST']._serialized_start=929
+  _globals['_FINDOFFENDERREQUEST']._serialized_end=1214
+  _globals['_FINDOFFENDERRESPONSE']._serialized_start=1216
+  _globals['_FINDOFFENDERRESPONSE']._serialized_end=1294
+  _globals['_LISTOFFENDERSREQUEST']._serialized_start=1297
+  _globals['_LISTOFFENDERSREQUEST']._serialized_end=1547
+  _globals['_LISTOFFENDERSRESPONSE']._serialized_start=1549
+  _globals['_LISTOFFENDERSRESPONSE']._serialized_end=1670
+  _globals['_LISTOFFENDERREVISIONSREQUEST']._serialized_start=1673
+  _globals['_LISTOFFENDERREVISIONSREQUEST']._serialized_end=1928
+  _globals['_LISTOFFENDERREVISIONSRESPONSE']._serialized_start=1931
+  _globals['_LISTOFFENDERREVISIONSRESPONSE']._serialized_end=2068
+  _globals['_OFFENDERREVISION']._serialized_start=2071
+  _globals['_OFFENDERREVISION']._serialized_end=2341
+  _globals['_UPDATEOFFENDERREQUEST']._serialized_start=2344
+  _globals['_UPDATEOFFENDERREQUEST']._serialized_end=2636
+  _globals['_UPDATEOFFENDERRESPONSE']._serialized_start=2638
+  _globals['_UPDATEOFFENDERRESPONSE']._serialized_end=2746
+  _globals['_RECORDCOURTEVENTREQUEST']._serialized_start=2749
+  _globals['_RECORDCOURTEVENTREQUEST']._serialized_end=3237
+  _globals['_RECORDCOURTEVENTRESPONSE']._serialized_start=3239
+  _globals['_RECORDCOURTEVENTRESPONSE']._serialized_end=3349
+  _globals['_REPORTIDENTITYEVENTREQUEST']._serialized_start=3352
+  _globals['_REPORTIDENTITYEVENTREQUEST']._serialized_end=3545
+  _globals['_REPORTIDENTITYEVENTRESPONSE']._serialized_start=3547
+  _globals['_REPORTIDENTITYEVENTRESPONSE']._serialized_end=3632
+  _globals['_PROPOSETRANSFERREQUEST']._serialized_start=3635
+  _globals['_PROPOSETRANSFERREQUEST']._serialized_end=4012
+  _globals['_PROPOSETRANSFERRESPONSE']._serialized_start=4014
+  _globals['_PROPOSETRANSFERRESPONSE']._serialized_end=4123
+  _globals['_ACCEPTTRANSFERREQUEST']._serialized_start=4126
+  _globals['_ACCEPTTRANSFERREQUEST']._serialized_end=4417
+  _globals['_ACCEPTTRANSFERRESPONSE']._serialized_start=4419
+  _globals['_ACCEPTTRANSFERRESPONSE']._serialized_end=4527
+  _globals['_DECLINETRANSFERREQUEST']._serialized_start=4530
+  _globals['_DECLINETRANSFERREQUEST']._serialized_end=4825
+  _globals['_DECLINETRANSFERRESPONSE']._serialized_start=4827
+  _globals['_DECLINETRANSFERRESPONSE']._serialized_end=4936
+  _globals['_LISTTRANSFERSREQUEST']._serialized_start=4939
+  _globals['_LISTTRANSFERSREQUEST']._serialized_end=5152
+  _globals['_LISTTRANSFERSRESPONSE']._serialized_start=5154
+  _globals['_LISTTRANSFERSRESPONSE']._serialized_end=5275
+  _globals['_GETPROPAGATIONREQUEST']._serialized_start=5277
+  _globals['_GETPROPAGATIONREQUEST']._serialized_end=5385
+  _globals['_GETPROPAGATIONRESPONSE']._serialized_start=5387
+  _globals['_GETPROPAGATIONRESPONSE']._serialized_end=5494
+  _globals['_RECEIPT']._serialized_start=5496
+  _globals['_RECEIPT']._serialized_end=5622
+  _globals['_IMPORTOFFENDERSREQUEST']._serialized_start=5625
+  _globals['_IMPORTOFFENDERSREQUEST']._serialized_end=5821
+  _globals['_IMPORTOFFENDERSRESPONSE']._serialized_start=5824
+  _globals['_IMPORTOFFENDERSRESPONSE']._serialized_end=5983
+  _globals['_ROWERROR']._serialized_start=5986
+  _globals['_ROWERROR']._serialized_end=6283
+  _globals['_ROWERROR_METADATAENTRY']._serialized_start=6224
+  _globals['_ROWERROR_METADATAENTRY']._serialized_end=6283
+  _globals['_FIELDVIOLATION']._serialized_start=6285
+  _globals['_FIELDVIOLATION']._serialized_end=6381
+  _globals['_REGISTRYSERVICE']._serialized_start=6384
+  _globals['_REGISTRYSERVICE']._serialized_end=8017
 # @@protoc_insertion_point(module_scope)

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from nsor.common.v1 import error_reason_pb2 as _error_reason_pb2
 from nsor.common.v1 import officer_pb2 as _officer_pb2
+from nsor.registry.v1 import identity_pb2 as _identity_pb2
 from nsor.registry.v1 import offender_pb2 as _offender_pb2
 import builtins as _builtins
 import sys
@@ -144,6 +145,74 @@ class GetOffenderResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetOffenderResponse: _TypeAlias = GetOffenderResponse  # noqa: Y015
+
+@_typing.final
+class FindOffenderRequest(_message.Message):
+    """Request of FindOffender."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CNIC_FIELD_NUMBER: _builtins.int
+    OLD_NIC_FIELD_NUMBER: _builtins.int
+    PASSPORT_FIELD_NUMBER: _builtins.int
+    OFFICER_FIELD_NUMBER: _builtins.int
+    AT_LEAST_REVISION_FIELD_NUMBER: _builtins.int
+    cnic: _builtins.str
+    """The 13-digit number of the identity card (CNIC), or a former one. Dashes, spaces and Urdu digits are understood."""
+    old_nic: _builtins.str
+    """The 11-digit number of a card from before 2004 (NIC). Dashes, spaces and Urdu digits are understood."""
+    at_least_revision: _builtins.str
+    """The answer must be at least as new as this revision; the hub waits for it for a few seconds. Empty: as it is."""
+    @_builtins.property
+    def passport(self) -> _offender_pb2.Passport:
+        """A passport."""
+
+    @_builtins.property
+    def officer(self) -> _officer_pb2.OfficerContext:
+        """Required. Who searches, and why."""
+
+    def __init__(
+        self,
+        *,
+        cnic: _builtins.str = ...,
+        old_nic: _builtins.str = ...,
+        passport: _offender_pb2.Passport | None = ...,
+        officer: _officer_pb2.OfficerContext | None = ...,
+        at_least_revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cnic", b"cnic", "document", b"document", "officer", b"officer", "old_nic", b"old_nic", "passport", b"passport"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_revision", b"at_least_revision", "cnic", b"cnic", "document", b"document", "officer", b"officer", "old_nic", b"old_nic", "passport", b"passport"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_document: _TypeAlias = _typing.Literal["cnic", "old_nic", "passport"]  # noqa: Y015
+    _WhichOneofArgType_document: _TypeAlias = _typing.Literal["document", b"document"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_document) -> _WhichOneofReturnType_document | None: ...
+
+Global___FindOffenderRequest: _TypeAlias = FindOffenderRequest  # noqa: Y015
+
+@_typing.final
+class FindOffenderResponse(_message.Message):
+    """Response of FindOffender."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFENDER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def offender(self) -> _offender_pb2.Offender:
+        """The record."""
+
+    def __init__(
+        self,
+        *,
+        offender: _offender_pb2.Offender | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindOffenderResponse: _TypeAlias = FindOffenderResponse  # noqa: Y015
 
 @_typing.final
 class ListOffendersRequest(_message.Message):
@@ -357,7 +426,9 @@ class UpdateOffenderRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Required. What to change, 1 to 20 paths: `person` or any field of it but `person.cnic`, `district`, `convictions`."""
+        """Required. What to change, 1 to 20 paths: `person` or any field of it but `person.history`,
+        `district`, `convictions`.
+        """
 
     @_builtins.property
     def officer(self) -> _officer_pb2.OfficerContext:
@@ -489,6 +560,66 @@ class RecordCourtEventResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecordCourtEventResponse: _TypeAlias = RecordCourtEventResponse  # noqa: Y015
+
+@_typing.final
+class ReportIdentityEventRequest(_message.Message):
+    """Request of ReportIdentityEvent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    OFFICER_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Required. A UUID made by the caller for this one intent (AIP-155)."""
+    @_builtins.property
+    def event(self) -> _identity_pb2.IdentityEvent:
+        """Required. What happened."""
+
+    @_builtins.property
+    def officer(self) -> _officer_pb2.OfficerContext:
+        """The officer who reports it."""
+
+    def __init__(
+        self,
+        *,
+        event: _identity_pb2.IdentityEvent | None = ...,
+        request_id: _builtins.str = ...,
+        officer: _officer_pb2.OfficerContext | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "officer", b"officer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "officer", b"officer", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportIdentityEventRequest: _TypeAlias = ReportIdentityEventRequest  # noqa: Y015
+
+@_typing.final
+class ReportIdentityEventResponse(_message.Message):
+    """Response of ReportIdentityEvent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFENDER_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    offender: _builtins.str
+    """Resource name of the record that changed, `offenders/{uuid}`."""
+    revision: _builtins.str
+    """Token of the state of the register after this change."""
+    def __init__(
+        self,
+        *,
+        offender: _builtins.str = ...,
+        revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportIdentityEventResponse: _TypeAlias = ReportIdentityEventResponse  # noqa: Y015
 
 @_typing.final
 class ProposeTransferRequest(_message.Message):

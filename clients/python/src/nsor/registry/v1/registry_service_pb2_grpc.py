@@ -46,6 +46,11 @@ class RegistryServiceStub:
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetOffenderRequest.SerializeToString,
                 response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetOffenderResponse.FromString,
                 _registered_method=True)
+        self.FindOffender = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/FindOffender',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.FindOffenderRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.FindOffenderResponse.FromString,
+                _registered_method=True)
         self.ListOffenders = channel.unary_unary(
                 '/nsor.registry.v1.RegistryService/ListOffenders',
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersRequest.SerializeToString,
@@ -65,6 +70,11 @@ class RegistryServiceStub:
                 '/nsor.registry.v1.RegistryService/RecordCourtEvent',
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.SerializeToString,
                 response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.FromString,
+                _registered_method=True)
+        self.ReportIdentityEvent = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/ReportIdentityEvent',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ReportIdentityEventRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ReportIdentityEventResponse.FromString,
                 _registered_method=True)
         self.ProposeTransfer = channel.unary_unary(
                 '/nsor.registry.v1.RegistryService/ProposeTransfer',
@@ -122,6 +132,17 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindOffender(self, request, context):
+        """Finds the record that a document stands on, by its exact number; a former CNIC finds it too. The audit log keeps every
+        search, whether it found anything or not.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+        REVISION_NOT_REACHED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListOffenders(self, request, context):
         """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
 
@@ -160,6 +181,18 @@ class RegistryServiceServicer:
 
         Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
         REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportIdentityEvent(self, request, context):
+        """Reports what NADRA knows of the holder of an identity card who is on the register: another name, another number, a
+        death. What they had before is kept; a check finds them by every number that they ever had. The record stays with
+        its owner, who learns of it by the feed.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND (no record has the number), IDENTITY_EVENT_NOT_POSSIBLE,
+        OFFENDER_DUPLICATE, CONVICTION_SET_ASIDE (one of the record was set aside under the new number), REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -239,6 +272,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetOffenderRequest.FromString,
                     response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetOffenderResponse.SerializeToString,
             ),
+            'FindOffender': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindOffender,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.FindOffenderRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.FindOffenderResponse.SerializeToString,
+            ),
             'ListOffenders': grpc.unary_unary_rpc_method_handler(
                     servicer.ListOffenders,
                     request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersRequest.FromString,
@@ -258,6 +296,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.RecordCourtEvent,
                     request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.FromString,
                     response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.SerializeToString,
+            ),
+            'ReportIdentityEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportIdentityEvent,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ReportIdentityEventRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ReportIdentityEventResponse.SerializeToString,
             ),
             'ProposeTransfer': grpc.unary_unary_rpc_method_handler(
                     servicer.ProposeTransfer,
@@ -346,6 +389,33 @@ class RegistryService:
             '/nsor.registry.v1.RegistryService/GetOffender',
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetOffenderRequest.SerializeToString,
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.GetOffenderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindOffender(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/FindOffender',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.FindOffenderRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.FindOffenderResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -454,6 +524,33 @@ class RegistryService:
             '/nsor.registry.v1.RegistryService/RecordCourtEvent',
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.SerializeToString,
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportIdentityEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/ReportIdentityEvent',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.ReportIdentityEventRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.ReportIdentityEventResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,13 @@ class RegistryServiceStub:
     Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
     REVISION_NOT_REACHED.
     """
+    FindOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.FindOffenderRequest, _registry_service_pb2.FindOffenderResponse]
+    """Finds the record that a document stands on, by its exact number; a former CNIC finds it too. The audit log keeps every
+    search, whether it found anything or not.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+    REVISION_NOT_REACHED.
+    """
     ListOffenders: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListOffendersRequest, _registry_service_pb2.ListOffendersResponse]
     """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
 
@@ -72,6 +79,14 @@ class RegistryServiceStub:
 
     Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
     REQUEST_ID_REUSED.
+    """
+    ReportIdentityEvent: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ReportIdentityEventRequest, _registry_service_pb2.ReportIdentityEventResponse]
+    """Reports what NADRA knows of the holder of an identity card who is on the register: another name, another number, a
+    death. What they had before is kept; a check finds them by every number that they ever had. The record stays with
+    its owner, who learns of it by the feed.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND (no record has the number), IDENTITY_EVENT_NOT_POSSIBLE,
+    OFFENDER_DUPLICATE, CONVICTION_SET_ASIDE (one of the record was set aside under the new number), REQUEST_ID_REUSED.
     """
     ProposeTransfer: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ProposeTransferRequest, _registry_service_pb2.ProposeTransferResponse]
     """Proposes to hand a record over to another police force, for example because the offender moved there. The sender stays
@@ -129,6 +144,13 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
     REVISION_NOT_REACHED.
     """
+    FindOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.FindOffenderRequest, _registry_service_pb2.FindOffenderResponse]  # type: ignore[assignment]
+    """Finds the record that a document stands on, by its exact number; a former CNIC finds it too. The audit log keeps every
+    search, whether it found anything or not.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+    REVISION_NOT_REACHED.
+    """
     ListOffenders: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListOffendersRequest, _registry_service_pb2.ListOffendersResponse]  # type: ignore[assignment]
     """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
 
@@ -155,6 +177,14 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
 
     Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
     REQUEST_ID_REUSED.
+    """
+    ReportIdentityEvent: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ReportIdentityEventRequest, _registry_service_pb2.ReportIdentityEventResponse]  # type: ignore[assignment]
+    """Reports what NADRA knows of the holder of an identity card who is on the register: another name, another number, a
+    death. What they had before is kept; a check finds them by every number that they ever had. The record stays with
+    its owner, who learns of it by the feed.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND (no record has the number), IDENTITY_EVENT_NOT_POSSIBLE,
+    OFFENDER_DUPLICATE, CONVICTION_SET_ASIDE (one of the record was set aside under the new number), REQUEST_ID_REUSED.
     """
     ProposeTransfer: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ProposeTransferRequest, _registry_service_pb2.ProposeTransferResponse]  # type: ignore[assignment]
     """Proposes to hand a record over to another police force, for example because the offender moved there. The sender stays
@@ -223,6 +253,19 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def FindOffender(
+        self,
+        request: _registry_service_pb2.FindOffenderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.FindOffenderResponse, _abc.Awaitable[_registry_service_pb2.FindOffenderResponse]]:
+        """Finds the record that a document stands on, by its exact number; a former CNIC finds it too. The audit log keeps every
+        search, whether it found anything or not.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
+        REVISION_NOT_REACHED.
+        """
+
+    @_abc_1.abstractmethod
     def ListOffenders(
         self,
         request: _registry_service_pb2.ListOffendersRequest,
@@ -271,6 +314,20 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
         REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportIdentityEvent(
+        self,
+        request: _registry_service_pb2.ReportIdentityEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.ReportIdentityEventResponse, _abc.Awaitable[_registry_service_pb2.ReportIdentityEventResponse]]:
+        """Reports what NADRA knows of the holder of an identity card who is on the register: another name, another number, a
+        death. What they had before is kept; a check finds them by every number that they ever had. The record stays with
+        its owner, who learns of it by the feed.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND (no record has the number), IDENTITY_EVENT_NOT_POSSIBLE,
+        OFFENDER_DUPLICATE, CONVICTION_SET_ASIDE (one of the record was set aside under the new number), REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
