@@ -76,6 +76,7 @@ from nsor.registry.v1.registry_service_pb2 import (
     FindOffenderRequest,
     FindOffenderResponse,
     GetOffenderResponse,
+    ImportOffendersRequest,
     ImportOffendersResponse,
     ListOffendersResponse,
     ReportIdentityEventResponse,
@@ -85,7 +86,7 @@ from nsor.registry.v1.registry_service_pb2 import (
 from nsor_client.cli import failures, main
 from nsor_client.cli.offenders import TEMPLATE
 from nsor_client.protojson import from_json, to_json
-from nsor_client.rows import COLUMNS
+from nsor_client.rows import COLUMNS, RowFile
 from tests.support.sdk_hub import CertificateAuthority, ScriptedHub, refuse
 
 pytest_plugins = ["tests.support.sdk_fixtures"]
@@ -434,6 +435,35 @@ def csv_file(folder: Path, *districts: str) -> Path:
         for district in districts:
             writer.writerow({"cnic": "35202-0000000-1", "full_name": "Test Person", "district": district})
     return path
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
+def test_an_export_can_be_imported(nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path, name: str) -> None:
+    records = [AN_OFFENDER, AN_OFFENDER]
+    sdk_hub.answer("ListOffenders", ListOffendersResponse(offenders=records))
+    path = tmp_path / name
+    code, out, _ = nsor("export", str(path), "--filter", "owner = nodes/x", "--officer", "PB-1")
+    assert (code, out) == (0, f"2 records in {path}\n")
+    [request] = sdk_hub.requests["ListOffenders"]
+    assert request.filter == "status = REGISTERED AND owner = nodes/x"
+    assert path.stat().st_mode & 0o777 == 0o600
+    people = [row.offender.person for row in RowFile(path) if isinstance(row, ImportOffendersRequest)]
+    assert people == [AN_OFFENDER.person] * 2
+
+
+def test_an_export_that_fails_leaves_the_file_as_it_was(nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_text("before")
+
+    def fail(request: Any, context: grpc.ServicerContext) -> ListOffendersResponse:
+        if request.page_token:
+            refuse(context, grpc.StatusCode.PERMISSION_DENIED, "no", "ERROR_REASON_NODE_NOT_ACTIVE")
+        return ListOffendersResponse(offenders=[AN_OFFENDER], next_page_token="2")
+
+    sdk_hub.on["ListOffenders"] = fail
+    assert nsor("export", str(path))[0] == 3
+    assert path.read_text() == "before"
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["out.jsonl"]
 
 
 def write_rows(requests: Iterator[Any], _: grpc.ServicerContext) -> Iterator[ImportOffendersResponse]:

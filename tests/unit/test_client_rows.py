@@ -218,10 +218,12 @@ def test_how_many_rows_a_file_has_at_most(tmp_path: Path, end: str) -> None:
     assert RowFile(csv_file(tmp_path, "a", "b")).at_most == 2
 
 
-@pytest.mark.parametrize("convictions", [0, 2])
-def test_only_records_with_one_conviction_can_be_written_as_csv(convictions: int) -> None:
-    with pytest.raises(ValueError, match="exactly one conviction"):
-        write_csv([Offender(convictions=[Conviction()] * convictions)], io.StringIO())
+@pytest.mark.parametrize("convictions", [0, 1, 2])
+def test_each_conviction_of_a_record_is_a_row(convictions: int) -> None:
+    buffer = io.StringIO()
+    write_csv([Offender(convictions=[Conviction(court=str(n)) for n in range(convictions)])], buffer)
+    rows = csv.DictReader(io.StringIO(buffer.getvalue()))
+    assert [row["court"] for row in rows] == [str(n) for n in range(convictions)]
 
 
 def test_json_keeps_the_names_of_the_contract() -> None:

@@ -130,29 +130,29 @@ class RowFile:
 
 
 def write_csv(offenders: Iterable[Offender], file: TextIO) -> None:
-    """Writes records that have one conviction each as rows that `RowFile` reads.
+    """Writes records as rows that `RowFile` reads, one for each conviction.
 
     Args:
         file: text file in UTF-8, opened with `newline=""`.
 
     Raises:
-        ValueError: a record has no conviction, or several; or it has several passports.
+        ValueError: a person has several passports.
     """
     written = {name: word for words in _CHOICES.values() for word, name in words.items()}
     writer = csv.DictWriter(file, COLUMNS)
     writer.writeheader()
     for offender in offenders:
-        if len(offender.convictions) != 1:
-            raise ValueError("a row of a CSV file holds exactly one conviction")
         if len(offender.person.passports) > 1:
             raise ValueError("a row of a CSV file holds one passport at most")
         record = MessageToDict(offender, preserving_proto_field_name=True)
-        cells = record.get("person", {}) | record["convictions"][0] | {"district": offender.district}
+        person = record.get("person", {}) | {"district": offender.district}
         for passport in offender.person.passports:
-            cells |= {column: getattr(passport, field) for column, field in _PASSPORT.items()}
-        for column in _CHOICES:
-            cells[column] = written.get(cells.get(column, ""), "")
-        writer.writerow({column: cells.get(column, "") for column in COLUMNS})
+            person |= {column: getattr(passport, field) for column, field in _PASSPORT.items()}
+        for conviction in record.get("convictions", ()):
+            cells = person | conviction
+            for column in _CHOICES:
+                cells[column] = written.get(cells.get(column, ""), "")
+            writer.writerow({column: cells.get(column, "") for column in COLUMNS})
 
 
 def _lines(file: TextIO) -> Iterator[str]:

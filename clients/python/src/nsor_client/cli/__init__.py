@@ -13,6 +13,7 @@ from nsor_client import CredentialsError, NsorError
 from nsor_client.cli import (
     certificates,
     checking,
+    exporting,
     failures,
     identity,
     importing,
@@ -42,7 +43,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (checking, importing, watching, reconciling, certificates):
+for commands in (checking, importing, exporting, watching, reconciling, certificates):
     app.add_typer(commands.app)
 for name, group in {
     "offender": offenders,
