@@ -65,6 +65,7 @@ from nsor.registry.v1.offender_pb2 import (
     GUARDIAN_RELATION_HUSBAND,
     SEX_FEMALE,
     SEX_MALE,
+    Conviction,
     IdentityHistory,
     Offender,
     Passport,
@@ -439,8 +440,8 @@ def csv_file(folder: Path, *districts: str) -> Path:
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
 def test_an_export_can_be_imported(nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path, name: str) -> None:
-    records = [AN_OFFENDER, AN_OFFENDER]
-    sdk_hub.answer("ListOffenders", ListOffendersResponse(offenders=records))
+    record = Offender(person=AN_OFFENDER.person, convictions=[Conviction(court="Sessions Court")])
+    sdk_hub.answer("ListOffenders", ListOffendersResponse(offenders=[record, record]))
     path = tmp_path / name
     code, out, _ = nsor("export", str(path), "--filter", "owner = nodes/x", "--officer", "PB-1")
     assert (code, out) == (0, f"2 records in {path}\n")
