@@ -12,6 +12,7 @@ from nsor.common.v1.officer_pb2 import PURPOSE_VETTING, OfficerContext
 from nsor.lookup.v1.vetting_service_pb2 import NewWatchedPerson, WatchAlertsRequest
 from nsor.lookup.v1.vetting_service_pb2_grpc import VettingServiceStub
 from nsor.lookup.v1.watch_list_pb2 import ALERT_KIND_ON_REGISTER, ALERT_KIND_SET_ASIDE
+from nsor.registry.v1.identity_pb2 import NewCnic
 from nsor.registry.v1.offender_pb2 import (
     COURT_EVENT_APPEAL_DISMISSED,
     COURT_EVENT_APPEAL_FILED,
@@ -19,7 +20,7 @@ from nsor.registry.v1.offender_pb2 import (
     FINALITY_UNDER_APPEAL,
 )
 from nsor_client import InvalidRequest, NotFound, NsorError, OutOfRange
-from tests.support.contract import Node, court_event, refusal_of, row
+from tests.support.contract import Node, court_event, identity_event, node, refusal_of, row
 from tests.support.hub import RunningHub
 from tests.support.people import fresh_cnic, fresh_offender
 from tests.support.vetting import School, teacher, told
@@ -72,6 +73,14 @@ def test_an_alert_comes_for_who_is_on_the_register_already(school: School, punja
     entered = [punjab.create().offender for _ in range(2)]
     names = school.watches(entered[0].person.cnic, fresh_cnic(), entered[1].person.cnic)
     assert sorted(told(school.alerts())) == sorted([(names[0], ON_REGISTER), (names[2], ON_REGISTER)])
+
+
+def test_an_alert_comes_by_every_number_of_a_person(hub: RunningHub, school: School, punjab: Node) -> None:
+    entered, new = punjab.create().offender, fresh_cnic()
+    names = school.watches(entered.person.cnic, new)
+    assert told(school.alerts()) == [(names[0], ON_REGISTER)]
+    node(hub, "nadra").call(identity_event(entered.person.cnic, new_cnic=NewCnic(cnic=new)))
+    assert told(school.alerts()) == [(names[0], ON_REGISTER), (names[1], ON_REGISTER)]
 
 
 def test_an_alert_comes_once_whatever_else_changes(school: School, punjab: Node) -> None:

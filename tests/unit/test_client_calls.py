@@ -22,6 +22,7 @@ from nsor.registry.v1.offender_pb2 import Offender
 from nsor.registry.v1.registry_service_pb2 import (
     CreateOffenderRequest,
     CreateOffenderResponse,
+    FindOffenderResponse,
     GetOffenderResponse,
     ListOffendersResponse,
     UpdateOffenderResponse,
@@ -51,6 +52,17 @@ async def test_check_sends_what_was_given_and_returns_the_answer(sdk_client: Any
     (request,) = sdk_hub.requests["CheckCnic"]
     assert response.outcome == OUTCOME_HIT
     assert (request.cnic, request.officer, request.at_least_revision) == ("35202 ۰", OFFICER, "7")
+
+
+async def test_a_record_is_found_by_one_document(sdk_client: Any, sdk_hub: ScriptedHub) -> None:
+    record = Offender(name="offenders/1")
+    sdk_hub.answer("FindOffender", FindOffenderResponse(offender=record))
+    assert await settled(sdk_client.find_offender(OFFICER, old_nic="970-55-123456")) == record
+    (request,) = sdk_hub.requests["FindOffender"]
+    assert (request.WhichOneof("document"), request.old_nic) == ("old_nic", "970-55-123456")
+    for documents in ({}, {"cnic": "", "old_nic": ""}):
+        with pytest.raises(ValueError, match="give one"):
+            await settled(sdk_client.find_offender(OFFICER, **documents))
 
 
 async def test_a_record_is_created_read_and_updated(sdk_client: Any, sdk_hub: ScriptedHub) -> None:
