@@ -9,7 +9,7 @@ from psycopg.conninfo import make_conninfo
 
 from benchmarks.crew import OWNER
 from hub.dev.postgres import postgres_binaries
-from hub.store.database import migrate
+from hub.store.migrating import migrate
 
 _DATABASE = "ceiling"
 

@@ -38,7 +38,7 @@ def populate(dsn: str, keyring: str, count: int) -> None:
 
 
 def _fill(dsn: str, keyring: str, first: int, count: int) -> None:
-    vault = Vault(Keyring.load(keyring))
+    vault = Vault(lambda: Keyring.load(keyring))
     with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
         for start in range(first, first + count, _CHUNK):
             rows = list(_rows(vault, start, min(_CHUNK, first + count - start)))

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -36,7 +37,8 @@ from hub.service.vigilance import Thresholds, Vigilance
 from hub.signing import signer_of
 from hub.store.database import PostgresDatabase
 from hub.store.feed import FeedStore
-from hub.store.vault import Keyring, Vault
+from hub.store.keys import key_provider, rewrap
+from hub.store.vault import Vault, VaultError
 from hub.store.watch_lists import WatchLists
 from hub.transport.contract import method_policies
 from hub.transport.gate import Gate
@@ -50,6 +52,7 @@ log = logging.getLogger(__name__)
 _REFRESH_SECONDS = 0.5
 _GRACE_SECONDS = 5
 _LAG_SECONDS = 10
+_KEYS_SECONDS = 5
 
 
 def run_worker(settings: HubSettings, address: str, enrol_address: str, on_ready: Callable[[], None]) -> None:
@@ -67,7 +70,7 @@ def run_worker(settings: HubSettings, address: str, enrol_address: str, on_ready
 
 class _Worker:
     def __init__(self, settings: HubSettings, address: str, enrol_address: str) -> None:
-        vault = Vault(Keyring.load(settings.keyring.read_text()))
+        vault = self._vault = Vault(key_provider(settings))
         self._settings = settings
         self._database = PostgresDatabase(settings.dsn.get_secret_value(), vault, settings.database_pool)
         telemetry.start(self._database.engine.sync_engine)
@@ -180,6 +183,7 @@ class _Worker:
                     self._tail.compact_forever(timedelta(days=self._settings.feed_retention_days)),
                     self._report(on_ready),
                     self._measure_lag(),
+                    self._change_keys(),
                 )
             ]
             await stopping.wait()
@@ -204,6 +208,9 @@ class _Worker:
             # What was loaded when the database went away may not be in the one that comes back.
             self._index.clear()
             try:
+                if await self._database.is_exempt():
+                    log.error("the database user is a superuser or owns the tables: it must only be in nsor_app")
+                    raise SystemExit(os.EX_CONFIG)
                 await self._tail.start(self._index.load)
                 break
             except Refused as refused:
@@ -237,6 +244,19 @@ class _Worker:
             with suppress(Refused):  # the database is gone, which others say
                 lag.record(await self._feed_store.status())
             await asyncio.sleep(_LAG_SECONDS)
+
+    async def _change_keys(self) -> None:
+        """Follows what the operator does to the keys, and wraps older records anew."""
+        while True:
+            await asyncio.sleep(_KEYS_SECONDS)
+            try:
+                self._vault.refresh()
+                while self._vault.rotating and await rewrap(self._database, self._vault):
+                    pass
+            except Refused as refused:
+                log.warning("keys were not wrapped anew: %s", refused.reason)
+            except (OSError, ValueError, VaultError) as error:
+                log.error("the keys could not be read, those from before stay: %s", type(error).__name__)
 
     def _observe_age(self, _: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
         age = self._tail.age()

@@ -14,7 +14,12 @@ class HubSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="NSOR_", extra="forbid")
 
-    dsn: SecretStr = Field(description="PostgreSQL, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE.")
+    dsn: SecretStr = Field(
+        description="PostgreSQL, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE; a user in the role nsor_app."
+    )
+    owner_dsn: SecretStr | None = Field(
+        default=None, description="The same for the owner of the tables; only `nsor-hub migrate` needs it."
+    )
     listen: str = Field(default="127.0.0.1:7443", description="HOST:PORT; port 0 takes any that is free.")
     enrol_listen: str = Field(
         default="",
@@ -39,7 +44,14 @@ class HubSettings(BaseSettings):
     csr_wait: float = Field(
         default=5, ge=0, le=60, description="Seconds that a call waits for the external CA before it says: retry."
     )
-    keyring: FilePath = Field(description="File of the keys for personal data, as `nsor-hub keyring` makes it.")
+    keyring_text: SecretStr = Field(
+        default=SecretStr(""), description="What the file `keyring` would hold, where secrets come as variables."
+    )
+    keyring: FilePath | None = Field(
+        default=None,
+        validate_default=True,
+        description="File of the keys for personal data, as `nsor-hub keyring create` makes it.",
+    )
     trust_domain: str = Field(default="nsor.internal", description="SPIFFE trust domain of the federation.")
     freshness_bound: float = Field(
         default=5,
@@ -95,11 +107,11 @@ class HubSettings(BaseSettings):
     )
     reflection: bool = Field(default=False, description="Whether gRPC reflection is on.")
 
-    @field_validator("dsn")
+    @field_validator("dsn", "owner_dsn")
     @classmethod
-    def _is_postgresql(cls, dsn: SecretStr) -> SecretStr:
+    def _is_postgresql(cls, dsn: SecretStr | None) -> SecretStr | None:
         # The value is a secret, so it is not quoted.
-        if not dsn.get_secret_value().startswith(("postgresql://", "postgres://")):
+        if dsn and not dsn.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("must begin with postgresql://")
         return dsn
 
@@ -112,6 +124,13 @@ class HubSettings(BaseSettings):
         if not host or not port.isdecimal() or int(port) > 65535:
             raise ValueError("must be HOST:PORT")
         return listen
+
+    @field_validator("keyring")
+    @classmethod
+    def _keys_are_given_once(cls, keyring: Path | None, field: ValidationInfo) -> Path | None:
+        if "keyring_text" in field.data and bool(keyring) == bool(field.data["keyring_text"].get_secret_value()):
+            raise ValueError("set it, or keyring_text")
+        return keyring
 
     @model_validator(mode="after")
     def _signer_is_whole(self) -> Self:

@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import multiprocessing.connection
+import os
 import signal
 import socket
 import time
@@ -54,6 +55,7 @@ class Supervisor:
 
         Raises:
             OSError: the address is not to be had.
+            SystemExit: EX_CONFIG (78): a worker cannot run with these settings.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
@@ -83,6 +85,8 @@ class Supervisor:
             slot.failures = 0 if steady else min(slot.failures + 1, len(_BACKOFF_SECONDS) - 1)
             slot.not_before = now + _BACKOFF_SECONDS[slot.failures]
             log.error("worker %s ended with %s", slot.process.pid, slot.process.exitcode)
+            if slot.process.exitcode == os.EX_CONFIG:  # another would end so, too
+                raise SystemExit(os.EX_CONFIG)
             slot.process = None
         if slot.process is None and now >= slot.not_before and not self._stopping:
             slot.ready = self._context.Event()

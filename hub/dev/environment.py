@@ -13,7 +13,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 from cryptography import x509
+from psycopg import sql
 from pydantic import SecretStr
 
 from hub.config import HubSettings
@@ -21,10 +23,11 @@ from hub.dev.postgres import EmbeddedPostgres
 from hub.domain.node import Node, NodeState, Role
 from hub.pki import CertificateAuthority, write_credentials, write_private
 from hub.service import nodes
-from hub.store.database import PostgresDatabase, migrate
+from hub.store.database import PostgresDatabase
 from hub.store.vault import Keyring, Vault
 
 TRUST_DOMAIN = "nsor.internal"
+HUB_USER = "nsor_hub"
 _RENEW_BEFORE = timedelta(days=7)
 
 # The nodes of the demonstration: id, name for people, role, jurisdiction.
@@ -60,8 +63,10 @@ class DevEnvironment:
     def start(self, listen: str, enrol_listen: str, workers: int) -> HubSettings:
         """Starts the database, brings everything up to date, and gives the settings to run the hub with."""
         self.postgres.start()
-        dsn = self.postgres.dsn()
-        migrate(dsn)
+        from hub.store.migrating import migrate  # half a second, which no other command shall wait
+
+        migrate(self.postgres.dsn())
+        dsn = hub_user(self.postgres)
         keyring_file = self._folder / "keyring.json"
         if not keyring_file.exists():
             write_private(keyring_file, Keyring.generate().dump().encode())
@@ -71,7 +76,7 @@ class DevEnvironment:
         write_credentials(
             hub_dir, ca.issue_server(TRUST_DOMAIN, ["localhost"], ["127.0.0.1", "::1"], now=now), ca.cert_pem
         )
-        asyncio.run(self._enrol_nodes(dsn, Vault(Keyring.load(keyring_file.read_text())), ca, now))
+        asyncio.run(self._enrol_nodes(dsn, Vault(lambda: Keyring.load(keyring_file.read_text())), ca, now))
         return HubSettings(
             dsn=SecretStr(dsn),
             listen=listen,
@@ -111,6 +116,16 @@ class DevEnvironment:
             await nodes.enrol(database, node, issued.serial, issued.not_after)
             write_credentials(folder, issued, ca.cert_pem)
         await database.close()
+
+
+def hub_user(postgres: EmbeddedPostgres) -> str:
+    """The DSN of a user that may do what a hub must and no more; made where it is missing. Migrate before."""
+    with psycopg.connect(postgres.dsn()) as connection:
+        password = sql.Literal(connection.info.password)
+        if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [HUB_USER]).fetchone():
+            create = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE nsor_app")
+            connection.execute(create.format(sql.Identifier(HUB_USER), password))
+    return postgres.dsn(user=HUB_USER)
 
 
 def _good_until(cert_file: Path) -> datetime:

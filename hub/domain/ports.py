@@ -12,6 +12,7 @@ from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
 from hub.domain.disclosure import DisclosurePolicy
 from hub.domain.feed import Propagation
+from hub.domain.filters import Filter
 from hub.domain.history import Version
 from hub.domain.node import Enrolment, Node, NodeChange
 from hub.domain.notice import Notice
@@ -85,7 +86,9 @@ class Transaction(Protocol):
         """A record as it is now; `lock` keeps others from changing it until the transaction ends."""
         ...
 
-    async def list_offenders(self, *, owner: str | None, before: UUID | None, limit: int) -> Sequence[Offender]:
+    async def list_offenders(
+        self, *, owner: str | None, before: UUID | None, limit: int, where: Filter = ()
+    ) -> Sequence[Offender]:
         """Records, newest first, older than `before`."""
         ...
 

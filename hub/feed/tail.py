@@ -125,7 +125,8 @@ class Tail:
         """One round; True when there is more at once. Otherwise what is written meanwhile gathers for the next."""
         asked_at = time.monotonic()
         head = await self._store.head()
-        if head.waiting or head.age > _HEARTBEAT:
+        # A head that lies in the future is that of a clock that was set back since: its age says nothing.
+        if head.waiting or not timedelta(0) <= head.age <= _HEARTBEAT:
             await self._store.sequence()
             asked_at = time.monotonic()
             head = await self._store.head()
@@ -139,7 +140,7 @@ class Tail:
                 self._pages = {}
             self._recent.append(event)
             self._place = event.place
-        if self._place.seq >= head.place.seq:
+        if self._place.seq >= head.place.seq and head.age >= timedelta(0):
             self._head = head
             # By this process's own steady clock: the age was true when the question was asked.
             self._known_at = asked_at - head.age.total_seconds()

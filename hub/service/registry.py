@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -14,6 +15,7 @@ from hub.domain.cnic import Cnic
 from hub.domain.disclosure import require_owner, require_read, require_reason, require_receiver
 from hub.domain.errors import Reason, Refused, Violation, invalid
 from hub.domain.feed import Propagation
+from hub.domain.filters import Filter
 from hub.domain.history import Cause, Version
 from hub.domain.node import Caller, NodeState, Purpose, Role
 from hub.domain.offender import CourtEvent, Offender, OffenderFacts, Transfer, offender_name
@@ -57,6 +59,10 @@ class Written:
     revision: Revision
 
 
+class _TakenBack(Exception):
+    """Ends a transaction of which nothing shall stay."""
+
+
 class Registry:
     """The use cases of `nsor.registry.v1.RegistryService`.
 
@@ -96,36 +102,55 @@ class Registry:
             self._groups[node] = GroupCommit(partial(self._enter, node), batch=_BATCH, waiting=_WAITING)
         return await asyncio.gather(*(self._groups[node].submit((caller, draft)) for draft in drafts))
 
+    async def try_out(self, caller: Caller, drafts: Sequence[Draft]) -> list[Written | Refused]:
+        """What `create` would do with up to 100 drafts; nothing is written but the audit log.
+
+        Raises:
+            Refused: DATABASE_UNAVAILABLE; HUB_UNAVAILABLE.
+        """
+        await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
+        results = list[Written | Refused]()
+        with suppress(_TakenBack):
+            async with self._database.transaction() as tx:
+                results = await self._enter_in(tx, caller.node.id, [(caller, draft) for draft in drafts])
+                raise _TakenBack
+        return results
+
     async def _enter(self, node: str, entries: Sequence[tuple[Caller, Draft]]) -> list[Written | Refused]:
         """Enters records of a node in one transaction."""
+        async with self._database.transaction() as tx:
+            return await self._enter_in(tx, node, entries)
+
+    async def _enter_in(
+        self, tx: Transaction, node: str, entries: Sequence[tuple[Caller, Draft]]
+    ) -> list[Written | Refused]:
         now = self._clock()
         drafts = [draft for _, draft in entries]
-        async with self._database.transaction() as tx:
-            past = {
-                # What was entered and is sealed since must not come back to life in the caller's books.
-                id: set_aside(written.offender.id)
-                if isinstance(written, Written) and written.offender.facts is None
-                else written
-                for id, written in (await self._replays(tx, node, [d.request for d in drafts])).items()
-            }
-            versions = {
-                draft.request.id: Version(
-                    Offender(id=uuid7(), owner=node, version=1, facts=draft.facts, created_at=now, updated_at=now),
-                    Cause.of(caller),
-                )
-                for caller, draft in entries
-                if draft.request.id not in past
-            }
-            entered = await tx.insert_offenders(list(versions.values()))
-            fresh = {request_id: version.offender for request_id, version in versions.items()}
-            writes = [
-                Write(fresh[d.request.id], d.request, self._entry(caller, fresh[d.request.id]))
-                for caller, d in entries
-                if d.request.id in fresh and fresh[d.request.id].id in entered
-            ]
-            revision = await tx.book(writes) if writes else None
-            refused = [d for d in drafts if d.request.id in fresh and fresh[d.request.id].id not in entered]
-            exists = await self._explain(tx, node, refused)
+        past = {
+            # What was entered and is sealed since must not come back to life in the caller's books.
+            id: set_aside(written.offender.id)
+            if isinstance(written, Written) and written.offender.facts is None
+            else written
+            for id, written in (await self._replays(tx, node, [d.request for d in drafts])).items()
+        }
+        versions = {
+            draft.request.id: Version(
+                Offender(id=uuid7(), owner=node, version=1, facts=draft.facts, created_at=now, updated_at=now),
+                Cause.of(caller),
+            )
+            for caller, draft in entries
+            if draft.request.id not in past
+        }
+        entered = await tx.insert_offenders(list(versions.values()))
+        fresh = {request_id: version.offender for request_id, version in versions.items()}
+        writes = [
+            Write(fresh[d.request.id], d.request, self._entry(caller, fresh[d.request.id]))
+            for caller, d in entries
+            if d.request.id in fresh and fresh[d.request.id].id in entered
+        ]
+        revision = await tx.book(writes) if writes else None
+        refused = [d for d in drafts if d.request.id in fresh and fresh[d.request.id].id not in entered]
+        exists = await self._explain(tx, node, refused)
         results: dict[UUID, Written | Refused] = {**past, **exists}
         if revision:
             results |= {w.request.id: Written(fresh[w.request.id], revision) for w in writes}
@@ -182,7 +207,9 @@ class Registry:
             raise not_found()
         return propagation
 
-    async def list(self, caller: Caller, *, before: UUID | None, limit: int, at_least: str = "") -> Sequence[Offender]:
+    async def list(
+        self, caller: Caller, *, before: UUID | None, limit: int, at_least: str = "", where: Filter = ()
+    ) -> Sequence[Offender]:
         """Lists the caller's own records, or for NPB's oversight all, newest first, older than `before`.
 
         Args:
@@ -194,7 +221,8 @@ class Registry:
         await reach(self._feed, at_least)
         oversees = caller.node.role is Role.NPB and caller.officer and caller.officer.purpose is Purpose.OVERSIGHT
         async with self._database.transaction() as tx:
-            offenders = await tx.list_offenders(owner=None if oversees else caller.node.id, before=before, limit=limit)
+            owner = None if oversees else caller.node.id
+            offenders = await tx.list_offenders(owner=owner, before=before, limit=limit, where=where)
         await self._audit.append(AuditEntry(self._clock(), caller, None, "ALLOWED"))
         return offenders
 

@@ -26,6 +26,11 @@ def unwrap(vault: Vault, offender_id: UUID, wrapped: bytes) -> bytes:
     return vault.unwrap(wrapped, _key_place(offender_id))
 
 
+def rewrap(vault: Vault, offender_id: UUID, wrapped: bytes) -> bytes:
+    """The same key under the newest wrapping key."""
+    return vault.wrap(unwrap(vault, offender_id, wrapped), _key_place(offender_id))
+
+
 def seal_facts(vault: Vault, key: bytes, offender_id: UUID, version: int, facts: OffenderFacts) -> bytes:
     """The body of one version of a record."""
     return vault.seal(key, _offender.dump_json(facts), _offender_place(offender_id, version))

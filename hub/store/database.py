@@ -5,14 +5,11 @@ import os
 import select
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from importlib.resources import files
 from socket import SHUT_RDWR, socket
 from typing import Any, LiteralString
 
-import alembic.command
-import alembic.config
 import psycopg
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -92,7 +89,7 @@ class PostgresDatabase:
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[AsyncConnection]:
         """The same, for the parts of this room that write their own SQL."""
-        with _refusals():
+        with refusals():
             async with self.engine.begin() as connection:
                 yield connection
 
@@ -102,11 +99,23 @@ class PostgresDatabase:
         Raises:
             Refused: DATABASE_UNAVAILABLE.
         """
-        with _refusals():
+        with refusals():
             line = await self._peeker.open()
             row = await (await line.execute(query, prepare=True)).fetchone()
         assert row is not None, "the query gives one row"
         return row
+
+    async def is_exempt(self) -> bool:
+        """Whether the server's own rules do not bind this process: its user is a superuser, or the tables' owner.
+
+        Raises:
+            Refused: DATABASE_UNAVAILABLE.
+        """
+        [exempt] = await self.peek(
+            """SELECT (rolsuper OR rolbypassrls OR pg_has_role(relowner, 'MEMBER'))
+            FROM pg_roles, pg_class WHERE rolname = current_user AND pg_class.oid = 'offender'::regclass"""
+        )
+        return bool(exempt)
 
     async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
         """Writes audit entries that go with no write, all or none. One call at a time.
@@ -114,7 +123,7 @@ class PostgresDatabase:
         Raises:
             Refused: DATABASE_UNAVAILABLE.
         """
-        with _refusals():
+        with refusals():
             await copy_audit(await self._auditor.open(), entries)
 
     async def close(self) -> None:
@@ -154,7 +163,7 @@ def _has_spoken(connection: _Connection) -> bool:
 
 
 @contextmanager
-def _refusals() -> Generator[None]:
+def refusals() -> Generator[None]:
     """Turns errors of the database into refusals; their texts can quote data, so they go no further."""
     try:
         yield
@@ -180,28 +189,3 @@ def _unavailable() -> Refused:
 
 def _conflict() -> Refused:
     return Refused(Reason.HUB_UNAVAILABLE, "another write got in the way; retry with the same request_id")
-
-
-def migrate(dsn: str) -> None:
-    """Brings the schema to the newest version; safe to call from several processes at once.
-
-    Raises:
-        Refused: DATABASE_UNAVAILABLE.
-    """
-    engine = create_engine(make_url(dsn).set(drivername="postgresql+psycopg"), hide_parameters=True)
-    try:
-        with _refusals(), engine.connect() as connection:
-            # One migration at a time, whoever starts it: the key is any constant of ours.
-            connection.exec_driver_sql("SELECT pg_advisory_lock(7000)")
-            connection.commit()
-            config = alembic.config.Config(attributes={"connection": connection})
-            config.set_main_option("script_location", str(files("hub.store") / "migrations"))
-            alembic.command.upgrade(config, "head")
-            connection.commit()
-    finally:
-        engine.dispose()
-
-
-async def migrate_async(dsn: str) -> None:
-    """`migrate`, beside a running event loop."""
-    await asyncio.to_thread(migrate, dsn)

@@ -1,5 +1,6 @@
 """One transaction on the register: the SQL behind `hub.domain.ports.Transaction`."""
 
+import operator
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
@@ -10,7 +11,7 @@ from uuid import UUID
 import psycopg
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
-from sqlalchemy import Select, bindparam, delete, func, insert, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Select, bindparam, case, delete, func, insert, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,6 +21,7 @@ from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
 from hub.domain.disclosure import Channel, DisclosureMode, DisclosurePolicy
 from hub.domain.feed import Propagation, Receipt
+from hub.domain.filters import Comparison, Filter
 from hub.domain.history import Version
 from hub.domain.node import Enrolment, Node, NodeChange, NodeState, Role
 from hub.domain.notice import Notice
@@ -71,6 +73,21 @@ _INSERT_OUTBOX = text(
 ).bindparams(bindparam("changes", type_=JSONB))
 _INSERT_REQUESTS = insert(request)
 _NEWEST_POLICY = select(disclosure_policy).order_by(disclosure_policy.c.version.desc()).limit(1)
+# What lists can be narrowed by.
+_COLUMNS: Mapping[str, ColumnElement[Any]] = {
+    "status": case((offender.c.wrapped_key.is_(None), "SEALED"), else_="REGISTERED"),
+    "owner": offender.c.owner,
+    "create_time": offender.c.created_at,
+    "update_time": offender_revision.c.changed_at,
+}
+_COMPARE = {
+    Comparison.EQUAL: operator.eq,
+    Comparison.NOT_EQUAL: operator.ne,
+    Comparison.LESS: operator.lt,
+    Comparison.AT_MOST: operator.le,
+    Comparison.MORE: operator.gt,
+    Comparison.AT_LEAST: operator.ge,
+}
 # COPY takes a quarter of the time that an INSERT of many rows does, and for one row it is no slower.
 _COPY_AUDIT = "COPY audit_entry (at, node_id, method, officer_id, purpose, fir_number, subject, decision) FROM STDIN"
 
@@ -279,8 +296,12 @@ class StoreTransaction:
         row = (await self._connection.execute(query)).one_or_none()
         return open_row(self._vault, row) if row else None
 
-    async def list_offenders(self, *, owner: str | None, before: UUID | None, limit: int) -> Sequence[Offender]:
+    async def list_offenders(
+        self, *, owner: str | None, before: UUID | None, limit: int, where: Filter = ()
+    ) -> Sequence[Offender]:
         query = select_current().order_by(offender.c.id.desc()).limit(limit)
+        for each in where:
+            query = query.where(_COMPARE[each.comparison](_COLUMNS[each.field], each.value))
         if owner is not None:
             query = query.where(offender.c.owner == owner)
         if before is not None:

@@ -10,7 +10,8 @@ import hashlib
 import hmac
 import json
 import secrets
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -40,6 +41,30 @@ class Keyring:
         """A new keyring."""
         return cls(1, {1: secrets.token_bytes(_KEY)}, secrets.token_bytes(_KEY))
 
+    def with_new_key(self) -> "Keyring":
+        """The same with one more wrapping key, which is not in use yet."""
+        return replace(self, wrapping=self.wrapping | {max(self.wrapping) + 1: secrets.token_bytes(_KEY)})
+
+    def using(self, version: int) -> "Keyring":
+        """The same, sealing what is new with another of its wrapping keys.
+
+        Raises:
+            ValueError: it has no such key.
+        """
+        if version not in self.wrapping:
+            raise ValueError(f"there is no key {version} in the keyring")
+        return replace(self, version=version)
+
+    def without(self, version: int) -> "Keyring":
+        """The same without a wrapping key.
+
+        Raises:
+            ValueError: it has no such key, or seals what is new with it.
+        """
+        if version not in self.wrapping or version == self.version:
+            raise ValueError(f"key {version} is in use" if version == self.version else f"there is no key {version}")
+        return replace(self, wrapping={v: key for v, key in self.wrapping.items() if v != version})
+
     @classmethod
     def load(cls, text: str) -> "Keyring":
         """Reads what `dump` wrote.
@@ -64,6 +89,15 @@ class Keyring:
         return json.dumps({"version": self.version, "wrapping": wrapping, "index": index})
 
 
+KeyProvider = Callable[[], Keyring]
+"""Gives the keys as they are now: from a file, the environment (`hub.store.keys`), or a KMS that opens a keyring.
+
+Raises:
+    OSError: the keys cannot be had.
+    ValueError: what is there is not a keyring.
+"""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class RecordKey:
     """The key of one record, plain and as it is stored."""
@@ -75,10 +109,30 @@ class RecordKey:
 class Vault:
     """Seals and opens personal data."""
 
-    def __init__(self, keyring: Keyring) -> None:
-        self._version = keyring.version
-        self._wrapping = {version: AESGCM(key) for version, key in keyring.wrapping.items()}
-        self._index_key = keyring.index
+    def __init__(self, keys: KeyProvider) -> None:
+        self._keys = keys
+        self._keyring = keys()
+        self._index_key = self._keyring.index
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Takes the wrapping keys as they are now; the key of the index never changes.
+
+        Raises:
+            OSError, ValueError: as the provider says; the keys from before stay.
+        """
+        self._keyring = self._keys()
+        self._wrapping = {version: AESGCM(key) for version, key in self._keyring.wrapping.items()}
+
+    @property
+    def version(self) -> int:
+        """Number of the wrapping key that seals what is new."""
+        return self._keyring.version
+
+    @property
+    def rotating(self) -> bool:
+        """Whether there are older keys, under which records can still be."""
+        return len(self._wrapping) > 1
 
     def index(self, cnic: Cnic) -> bytes:
         """The blind index of a number: 32 octets, the same each time, telling nothing without the key."""
@@ -99,8 +153,12 @@ class Vault:
             place: where the wrapped key will stand, as "table|row|column"; bound to it as associated data.
         """
         plain = AESGCM.generate_key(256)
-        sealed = _seal(self._wrapping[self._version], plain, f"{place}|{self._version}")
-        return RecordKey(plain, self._version.to_bytes(2) + sealed)
+        return RecordKey(plain, self.wrap(plain, place))
+
+    def wrap(self, plain: bytes, place: str) -> bytes:
+        """The key of a record as it is stored, under the newest wrapping key; begins with its version, 2 octets."""
+        sealed = _seal(self._wrapping[self.version], plain, f"{place}|{self.version}")
+        return self.version.to_bytes(2) + sealed
 
     def unwrap(self, wrapped: bytes, place: str) -> bytes:
         """The plain key of a record.
@@ -109,6 +167,8 @@ class Vault:
             VaultError: it was moved or changed, or its wrapping key is not in the keyring.
         """
         version = int.from_bytes(wrapped[:2])
+        if version not in self._wrapping:  # another worker took it into use a moment ago
+            self.refresh()
         if version not in self._wrapping:
             raise VaultError(f"wrapping key {version} is not in the keyring")
         return _open(self._wrapping[version], wrapped[2:], f"{place}|{version}")

@@ -1,6 +1,6 @@
 """`nsor.registry.v1.RegistryService` over gRPC."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from functools import partial
 from itertools import zip_longest
@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from hub.domain.errors import Refused, Violation, invalid
-from hub.domain.offender import OffenderFacts
+from hub.domain.offender import OffenderFacts, OffenderStatus
 from hub.service.registry import Draft, Edit, Registry, Written
 from hub.transport import convert
 from hub.transport.batches import batches
 from hub.transport.contract import reason_value
+from hub.transport.filters import member_of, parse_filter, time
 from hub.transport.paging import last_item, page_size, page_token
 from hub.transport.pipeline import current_caller
 from hub.transport.validation import validate
@@ -20,6 +21,13 @@ from nsor.registry.v1 import registry_service_pb2 as pb
 from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
 
 R = TypeVar("R")
+
+_FILTERED: Mapping[str, Callable[[str], str | datetime]] = {
+    "status": member_of(OffenderStatus, "OFFENDER_STATUS_"),
+    "owner": lambda text: text.removeprefix("nodes/"),
+    "create_time": time,
+    "update_time": time,
+}
 
 
 class RegistryServicer(RegistryServiceServicer):
@@ -48,7 +56,13 @@ class RegistryServicer(RegistryServiceServicer):
     async def ListOffenders(self, request: pb.ListOffendersRequest, context: Any) -> pb.ListOffendersResponse:
         caller, size = current_caller(), page_size(request.page_size)
         before = last_item(caller.node.id, request, request.page_token, UUID)
-        found = await self._registry.list(caller, before=before, limit=size + 1, at_least=request.at_least_revision)
+        found = await self._registry.list(
+            caller,
+            before=before,
+            limit=size + 1,
+            at_least=request.at_least_revision,
+            where=parse_filter(request.filter, _FILTERED),
+        )
         offenders, last = convert.page(found, size)
         return pb.ListOffendersResponse(
             offenders=[convert.offender_message(offender) for offender in offenders],
@@ -138,13 +152,24 @@ class RegistryServicer(RegistryServiceServicer):
         # A request_id may stand in a transaction once, so that its second row is seen as the retry that it is.
         async for rows in batches(request_iterator, key=lambda row: row.request_id):
             read = [self._read(row) for row in rows]
-            written = iter(await self._registry.create(current_caller(), [d for d in read if isinstance(d, Draft)]))
+            results: dict[str, Written | Refused] = {}
+            for trial, enter in ((False, self._registry.create), (True, self._registry.try_out)):
+                drafts = {
+                    row.request_id: draft
+                    for row, draft in zip(rows, read, strict=True)
+                    if isinstance(draft, Draft) and row.validate_only is trial
+                }
+                if drafts:
+                    written = await enter(current_caller(), list(drafts.values()))
+                    results |= zip(drafts, written, strict=True)
             for row, draft in zip(rows, read, strict=True):
-                yield _row_result(row.row, next(written) if isinstance(draft, Draft) else draft)
+                yield _row_result(row, draft if isinstance(draft, Refused) else results[row.request_id])
 
     def _read(self, row: pb.ImportOffendersRequest) -> Draft | Refused:
         try:
             validate(row)
+            if row.validate_only:  # has the key of the row itself, so that one that was written is found as written
+                row = pb.ImportOffendersRequest(row=row.row, offender=row.offender, request_id=row.request_id)
             return Draft(convert.request_key(row), convert.offender_facts(row.offender, self._clock()))
         except Refused as refused:
             return refused
@@ -164,11 +189,13 @@ def _edit(
     return Edit(convert.offender_id(request.name, "name"), convert.request_key(request), request.etag, reason)
 
 
-def _row_result(row: int, result: Written | Refused) -> pb.ImportOffendersResponse:
+def _row_result(row: pb.ImportOffendersRequest, result: Written | Refused) -> pb.ImportOffendersResponse:
+    if isinstance(result, Written) and row.validate_only:
+        return pb.ImportOffendersResponse(row=row.row, valid=True)
     if isinstance(result, Written):
-        return pb.ImportOffendersResponse(row=row, offender=result.offender.name)
+        return pb.ImportOffendersResponse(row=row.row, offender=result.offender.name)
     return pb.ImportOffendersResponse(
-        row=row,
+        row=row.row,
         error=pb.RowError(
             reason=reason_value(result.reason),
             message=result.message,

@@ -55,7 +55,7 @@ pytest_plugins = ["tests.support.nodes"]
 
 LIMIT_BYTES = 262_144
 NOT_SET = object()
-generated = settings(max_examples=7, deadline=None)
+generated = settings(max_examples=10, deadline=None)
 # Without the letters of error texts, so that a text which stands in an error was quoted there.
 strange_texts = st.text(st.characters(exclude_categories=["Cs", "Ll", "Lu"]), min_size=1)
 

@@ -29,9 +29,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def empty_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of an environment that has pip only."""
+    """The bin folder of an environment that has nothing, not even pip: that of the tests installs into it."""
     folder = tmp_path_factory.mktemp("empty")
-    venv.create(folder, with_pip=True)
+    venv.create(folder, with_pip=False)
     return folder / "bin"
 
 
@@ -45,9 +45,9 @@ def test_the_wheel_holds_the_sdk_and_nothing_else(wheel: Path) -> None:
 
 def test_the_wheel_works_alone(wheel: Path, empty_environment: Path, tmp_path: Path) -> None:
     python = empty_environment / "python"
-    installed = run(python, *PIP, "install", wheel, cwd=tmp_path)
+    installed = run(sys.executable, *PIP, "--python", python, "install", "--no-compile", wheel, cwd=tmp_path)
     if installed.returncode and "No matching distribution found" in installed.stderr:
-        reachable = run(python, *PIP, "download", "--no-deps", "-d", tmp_path, "typer", cwd=tmp_path)
+        reachable = run(sys.executable, *PIP, "download", "--no-deps", "-d", tmp_path, "typer", cwd=tmp_path)
         if reachable.returncode:
             pytest.skip("no package index can be reached")
     assert installed.returncode == 0, installed.stderr
@@ -65,5 +65,5 @@ assert find_spec("hub") is None and find_spec("buf") is None
 """
     used = run(python, "-W", "error", "-c", program, cwd=tmp_path)
     assert used.returncode == 0, used.stderr
-    checked = run(python, *PIP, "check", cwd=tmp_path)
+    checked = run(sys.executable, *PIP, "--python", python, "check", cwd=tmp_path)
     assert checked.returncode == 0, checked.stdout

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from sqlalchemy import make_url
 
-from hub.dev.postgres import EmbeddedPostgres
+from hub.dev.postgres import EmbeddedPostgres, postgres_binaries
+from nsor.common.v1.access_pb2 import ROLE_POLICE
+from nsor.federation.v1.node_pb2 import Node
 from tests.support.hub import RunningHub
 from tests.support.waiting import eventually
 
@@ -52,7 +55,7 @@ def test_the_readme_leads_to_a_hub_that_answers(hub: RunningHub) -> None:
 
 
 def test_an_operator_sets_up_a_hub_by_the_guide(tmp_path: Path) -> None:
-    setup, serve, *then = blocks("docs/operations.md", "sh")
+    roles, setup, serve, *then = blocks("docs/operations.md", "sh")
     assert "--role npb" in then[0]
     with EmbeddedPostgres(tmp_path / "postgres") as postgres:
         ports = shell(
@@ -65,7 +68,12 @@ def test_an_operator_sets_up_a_hub_by_the_guide(tmp_path: Path) -> None:
             script = script.replace("7443", ports[0]).replace("7444", ports[1])
             return shell(script, tmp_path, NSOR_CA_PASSWORD="change-me", **environment)
 
-        run(setup, DSN=postgres.dsn())
+        def dsn(user: str) -> str:
+            server = make_url(postgres.dsn("register", user))
+            return server.set(password="change-me").render_as_string(hide_password=False)
+
+        run(roles, ADMIN_DSN=postgres.dsn(), PATH=f"{postgres_binaries()}:{BIN}:{os.environ['PATH']}")
+        run(setup, DSN=dsn("nsor_hub"), OWNER_DSN=dsn("nsor_owner"))
         environment = os.environ | {"NSOR_CA_PASSWORD": "change-me"}
         with (tmp_path / "hub.log").open("wb") as log:
             process = subprocess.Popen(
@@ -83,6 +91,21 @@ def test_an_operator_sets_up_a_hub_by_the_guide(tmp_path: Path) -> None:
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0
+
+
+def test_a_province_works_by_the_guide(hub: RunningHub, tmp_path: Path) -> None:
+    with hub.client("npb") as npb:
+        node = Node(display_name="KP Police", role=ROLE_POLICE, jurisdiction="Khyber Pakhtunkhwa")
+        (tmp_path / "token").write_text(npb.create_node("kp-police", node).enrolment_token)
+    (tmp_path / "ca.pem").write_bytes((hub.folder / "ca" / "cert.pem").read_bytes())
+    # One shell, since later blocks use what earlier ones export.
+    script = "\n".join(blocks("docs/agencies.md", "sh"))
+    script = script.replace("127.0.0.1:7443", hub.target).replace("127.0.0.1:7444", hub.enrol_target)
+    printed = shell(script, tmp_path)
+    assert "2 rows: 2 valid, 0 refused" in printed
+    assert "2 rows: 2 written, 0 refused" in printed
+    assert printed.count("HIT") == 2
+    assert (tmp_path / "differences.csv").read_text() == "only_at,record\n"
 
 
 @pytest.mark.parametrize("command", ["nsor-hub", "nsor", "nsor-sms-bridge"])

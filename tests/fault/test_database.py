@@ -188,6 +188,29 @@ class TestPostgresql:
             eventually(lambda: line.check(convict) == "OUTCOME_HIT")
             assert line.check(fresh_cnic()) == "OUTCOME_NO_RECORD"
 
+    def test_a_clock_that_was_set_back_makes_no_old_data_new(self, hub: FragileHub) -> None:
+        """The head of the feed lies in the future of the database's clock: its age says nothing then."""
+        with closing(Line(hub)) as line:
+            convict = line.convict()
+
+            def stalled() -> psycopg.Connection | None:
+                """Holds the head of a feed that is an hour ahead; None if a sequencer was faster."""
+                connection = psycopg.connect(hub.dsn)
+                connection.execute("UPDATE feed_head SET as_of = clock_timestamp() + interval '1 hour'")
+                connection.commit()
+                row = connection.execute("SELECT as_of > clock_timestamp() FROM feed_head FOR UPDATE").fetchone()
+                if row == (True,):
+                    return connection
+                connection.close()
+                return None
+
+            with eventually(stalled):
+                eventually(lambda: line.check(convict) == "OUTCOME_CANNOT_ANSWER")
+            eventually(lambda: line.check(convict) == "OUTCOME_HIT")
+            # Without a write: the sequencer notices by itself.
+            [(right,)] = hub.sql("SELECT as_of <= clock_timestamp() FROM feed_head")
+            assert right
+
 
 class TestWorkers:
     def test_when_one_is_killed_the_other_goes_on_and_a_new_one_comes(self, hub: FragileHub) -> None:

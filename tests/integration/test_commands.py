@@ -15,13 +15,26 @@ from typer.testing import CliRunner, Result
 
 from hub.__main__ import app
 from hub.config import HubSettings
+from hub.dev.environment import HUB_USER, hub_user
 from hub.dev.postgres import EmbeddedPostgres
+from nsor.common.v1.officer_pb2 import PURPOSE_RECORD_MAINTENANCE, OfficerContext
 from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_HIT
 from nsor_client import Client, ResourceExhausted, enrol
 from tests.support.people import fresh_offender
 from tests.support.waiting import eventually
 
-COMMANDS = ["", "dev", "serve", "migrate", "settings", "keyring", "pki", "pki init-ca", "pki issue-hub", "node create"]
+COMMANDS = [
+    "",
+    "dev",
+    "serve",
+    "migrate",
+    "settings",
+    "keyring create",
+    "pki",
+    "pki init-ca",
+    "pki issue-hub",
+    "node create",
+]
 PASSWORD = "a password of the CA"
 SECRET = "what-nobody-may-read"
 DSN = f"postgresql://nsor:{SECRET}@127.0.0.1:1/nsor"
@@ -65,8 +78,9 @@ def done(*arguments: str | Path, **environment: str) -> str:
 class Operator:
     """An operator's folder: settings in a file, secrets in the environment."""
 
-    def __init__(self, folder: Path, dsn: str) -> None:
+    def __init__(self, folder: Path, postgres: EmbeddedPostgres) -> None:
         self.folder = folder
+        self.postgres = postgres
         self.config = folder / "hub.toml"
         self.config.write_text(
             f"""
@@ -83,15 +97,20 @@ class Operator:
             end_user_checks_burst = 1
             """
         )
-        self.environment = {"NSOR_DSN": dsn, "NSOR_CA_PASSWORD": PASSWORD}
+        self.environment = {
+            "NSOR_DSN": postgres.dsn(user=HUB_USER),
+            "NSOR_OWNER_DSN": postgres.dsn(),
+            "NSOR_CA_PASSWORD": PASSWORD,
+        }
 
     def sets_up(self) -> None:
         """Everything that is to be done once, before the hub is started."""
-        done("keyring", self.folder / "keyring.json")
+        done("keyring", "create", self.folder / "keyring.json")
         done("pki", "init-ca", "--dir", self.folder / "ca", **self.environment)
         issue = ["pki", "issue-hub", "--ca", self.folder / "ca", "--out", self.folder / "hub"]
         done(*issue, "--ip", "127.0.0.1", "--trust-domain", "example.internal", **self.environment)
         done("migrate", "--config", self.config, **self.environment)
+        hub_user(self.postgres)
 
     def creates(self, node: str, role: str) -> str:
         """Creates a node, and gives its token."""
@@ -144,7 +163,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 @pytest.fixture(scope="module")
 def operator(tmp_path_factory: pytest.TempPathFactory, postgres: EmbeddedPostgres) -> Operator:
     """An operator who has set everything up."""
-    operator = Operator(tmp_path_factory.mktemp("operator"), postgres.dsn())
+    operator = Operator(tmp_path_factory.mktemp("operator"), postgres)
     operator.sets_up()
     return operator
 
@@ -172,10 +191,55 @@ def test_the_environment_goes_before_the_file(served: Served) -> None:
             gateway.check_cnic("1", end_user=b"a" * 16)
 
 
+def test_the_key_that_wraps_those_of_the_records_is_changed_while_the_hub_serves(served: Served) -> None:
+    operator = served.operator
+    file, database = operator.folder / "keyring.json", ("--config", operator.config)
+
+    def records(key: str) -> int | None:
+        """How many stand under a key; None if there is no such key."""
+        rows = re.findall(r"│ (\d+) +│ ([\d,]+)", done("keyring", "status", *database, **operator.environment))
+        return {number: int(count.replace(",", "")) for number, count in rows}.get(key)
+
+    with served.node("gb-police", "police") as station:
+        before = station.create_offender(fresh_offender())
+        assert done("keyring", "add", file) == "2\n"
+        assert records("1")
+        assert records("2") == 0
+        assert in_process("keyring", "remove", file, "1", *database, **operator.environment).exit_code == 1
+        assert in_process("keyring", "use", file, "3").exit_code == 1
+        done("keyring", "use", file, "2")
+        eventually(lambda: records("1") == 0)
+        done("keyring", "remove", file, "1", *database, **operator.environment)
+        after = station.create_offender(fresh_offender())
+        assert records("1") is None
+        assert records("2")
+        for each in (before, after):
+            why = OfficerContext(officer_id="x-1", purpose=PURPOSE_RECORD_MAINTENANCE)
+            assert station.get_offender(each.offender.name, why).person == each.offender.person
+            answer = station.check_cnic(each.offender.person.cnic, at_least_revision=after.revision)
+            assert answer.outcome == OUTCOME_HIT
+
+
+def test_the_keys_can_come_by_the_environment(operator: Operator, tmp_path: Path) -> None:
+    text = (operator.folder / "keyring.json").read_text()
+    config = tmp_path / "hub.toml"
+    config.write_text(re.sub("keyring =.*", "", operator.config.read_text()))
+    listed = done("node", "list", "--config", config, **operator.environment, NSOR_KEYRING_TEXT=text)
+    assert "kp-police" in listed
+    assert in_process("node", "list", "--config", config, **operator.environment).exit_code == 78
+
+
 def test_the_port_of_a_running_hub_is_refused_to_another(operator: Operator, served: Served) -> None:
     finished = nsor_hub("serve", "--config", operator.config, **operator.environment, NSOR_LISTEN=served.target)
     assert finished.returncode == 1
     assert re.fullmatch(r"nsor-hub: .*Address already in use\n", finished.stderr)
+
+
+def test_a_hub_whose_user_is_above_the_rules_of_the_database_does_not_start(operator: Operator) -> None:
+    superuser = operator.environment | {"NSOR_DSN": operator.postgres.dsn()}
+    finished = nsor_hub("serve", "--config", operator.config, **superuser)
+    assert finished.returncode == 78
+    assert "the database user is a superuser" in finished.stderr
 
 
 def test_secrets_are_readable_by_their_owner_only(operator: Operator) -> None:
@@ -194,7 +258,7 @@ def test_nothing_that_exists_is_overwritten(operator: Operator) -> None:
     files = [operator.folder / "keyring.json", operator.folder / "ca" / "key.pem"]
     before = [file.read_bytes() for file in files]
     again = [
-        in_process("keyring", files[0]),
+        in_process("keyring", "create", files[0]),
         in_process("pki", "init-ca", "--dir", files[1].parent, **operator.environment),
     ]
     assert [result.exit_code for result in again] == [2, 2]

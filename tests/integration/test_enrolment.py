@@ -1,8 +1,5 @@
 """The life of a node at the real hub: created, enrolled, renewed, suspended, resumed, revoked."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +13,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from typer.testing import CliRunner
 
+from hub.__main__ import app
 from nsor.common.v1.access_pb2 import ROLE_NPB, ROLE_POLICE
 from nsor.federation.v1 import federation_service_pb2 as pb
 from nsor.federation.v1.federation_service_pb2_grpc import FederationServiceStub
@@ -365,14 +364,8 @@ def test_the_operator_does_it_at_the_database(hub: RunningHub, npb: Client, node
             "NSOR_KEYRING": str(hub.folder / "keyring.json"),
             "COLUMNS": "200",
         }
-        done = subprocess.run(
-            [sys.executable, "-m", "hub", "node", *arguments],
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
+        done = CliRunner().invoke(app, ["node", *arguments], env=environment)
+        assert done.exit_code == 0, done.stderr
         return done.stdout.strip()
 
     assert nsor_hub("create", node_id, "--role", "npb")

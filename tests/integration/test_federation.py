@@ -98,7 +98,7 @@ async def test_a_watcher_of_what_was_compacted_is_sent_to_a_snapshot(folder_hub:
     with hub.client("punjab-police") as punjab:
         written = [punjab.create_offender(fresh_offender()) for _ in range(3)]
         punjab.check_cnic(written[-1].offender.person.cnic, at_least_revision=written[-1].revision)
-        vault = Vault(Keyring.load((hub.folder / "keyring.json").read_text()))
+        vault = Vault(lambda: Keyring.load((hub.folder / "keyring.json").read_text()))
         database = PostgresDatabase(hub.dsn, vault)
         assert await FeedStore(database, vault).compact(timedelta(0)) == 2
         await database.close()

@@ -136,6 +136,31 @@ def test_an_import_that_was_cut_can_be_sent_again(hub: RunningHub, punjab: Node)
     assert rows_written(hub.sql)["offender"] - before == 300
 
 
+def test_a_dry_run_says_what_would_become_of_each_row_and_writes_nothing(hub: RunningHub, punjab: Node) -> None:
+    enrolled = punjab.create().offender
+    rows = [row(number) for number in range(1, 41)]
+    rows[7].offender.district = "Nowhere"
+    rows[21].offender.person.cnic = enrolled.person.cnic
+    trial = deepcopy(rows)
+    for each in trial:
+        each.validate_only = True
+    before = rows_written(hub.sql)
+    found = punjab.import_rows(trial)
+    assert rows_written(hub.sql) == before
+    written = punjab.import_rows(rows)
+    for one, two in zip(found, written, strict=True):
+        assert (one.row, one.error) == (two.row, two.error)
+        assert one.valid == bool(two.offender)
+        assert not one.offender
+    assert [each.valid for each in punjab.import_rows(trial)] == [each.valid for each in found]
+
+
+def test_one_stream_can_hold_rows_of_both_kinds(punjab: Node) -> None:
+    rows = [row(1), row(2), row(3)]
+    rows[1].validate_only = True
+    assert [bool(result.offender) for result in punjab.import_rows(rows)] == [True, False, True]
+
+
 def test_the_same_import_sent_twice_at_once_is_written_once(hub: RunningHub) -> None:
     rows = [row(number) for number in range(1, 101)]
     before = rows_written(hub.sql)["offender"]

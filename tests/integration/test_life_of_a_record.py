@@ -159,6 +159,6 @@ def test_records_live_as_the_model_says(hub: RunningHub) -> None:
     run_state_machine_as_test(
         machine(hub),
         settings=settings(
-            max_examples=8, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

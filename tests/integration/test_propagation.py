@@ -67,7 +67,7 @@ async def test_a_receipt_outlives_the_events_of_the_feed(folder_hub: RunningHub)
     revision = seen_by(fia, "0", middle.offender.name)
     seen_by(fia, "0", new.offender.name)
     fia.call(AcknowledgeChangesRequest(revision=revision))
-    vault = Vault(Keyring.load((folder_hub.folder / "keyring.json").read_text()))
+    vault = Vault(lambda: Keyring.load((folder_hub.folder / "keyring.json").read_text()))
     database = PostgresDatabase(folder_hub.dsn, vault)
     assert await FeedStore(database, vault).compact(timedelta(0)) == 2
     await database.close()

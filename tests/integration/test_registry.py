@@ -281,6 +281,25 @@ def test_pages_hold_every_record_once_and_the_newest_first(hub: RunningHub, sind
     )
 
 
+def test_a_filter_narrows_a_list_and_its_pages(npb: Node, sindh: Node, punjab: Node) -> None:
+    old, middle, new = (sindh.create().offender for _ in range(3))
+    punjab.create()
+    since = f'create_time >= "{middle.create_time.ToJsonString()}"'
+
+    def names(node: Node, filter: str, size: int = 200) -> list[str]:
+        purpose = OVERSIGHT if node is npb else MAINTENANCE
+        pages = node.pages(ListOffendersRequest(filter=filter, page_size=size, officer=purpose))
+        return [offender.name for page in pages for offender in page.offenders]
+
+    assert names(sindh, since, size=1) == [new.name, middle.name]
+    assert names(sindh, f"{since} AND status = SEALED") == []
+    assert names(npb, f"{since} AND owner = {sindh.name}") == [new.name, middle.name]
+    assert old.name in names(sindh, f'update_time < "{middle.create_time.ToJsonString()}"')
+    assert sindh.refused(ListOffendersRequest(filter="cnic = 9", officer=MAINTENANCE)).fields == {
+        "filter": "UNKNOWN_FIELD"
+    }
+
+
 def test_a_record_entered_meanwhile_neither_repeats_nor_hides_another(sindh: Node) -> None:
     entered = [sindh.create().offender.name for _ in range(4)]
     seen: list[str] = []

@@ -12,7 +12,7 @@ from psycopg import sql
 from sqlalchemy import Engine, create_engine, make_url
 
 from hub.dev.postgres import EmbeddedPostgres
-from hub.store.database import migrate
+from hub.store.migrating import migrate
 from hub.store.tables import metadata
 from tests.support.hub import RunningHub
 
@@ -77,7 +77,7 @@ def test_migrating_twice_changes_nothing(dsn: str) -> None:
 
 
 def test_several_processes_can_migrate_at_once(dsn: str) -> None:
-    code = "import sys; from hub.store.database import migrate; migrate(sys.argv[1])"
+    code = "import sys; from hub.store.migrating import migrate; migrate(sys.argv[1])"
     started = [subprocess.Popen([sys.executable, "-c", code, dsn]) for _ in range(3)]
     assert [process.wait(60) for process in started] == [0, 0, 0]
     assert rows(dsn, "SELECT seq FROM feed_head") == [(0,)]

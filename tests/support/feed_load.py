@@ -60,7 +60,7 @@ class Recorder:
         """Enters a record."""
         offender, request_id = fresh_offender(), str(uuid4())
         began = time.time()
-        response = await _acknowledged(lambda: client.create_offender(offender, request_id=request_id))
+        response = await acknowledged(lambda: client.create_offender(offender, request_id=request_id))
         self._wrote(Version(response.offender.name, response.offender.etag), response.revision, began)
         return response.offender
 
@@ -126,7 +126,7 @@ class Recorder:
         request_id = str(uuid4())
         offender.district = "Multan" if offender.district == "Lahore" else "Lahore"
         began = time.time()
-        response = await _acknowledged(lambda: client.update_offender(offender, ["district"], request_id=request_id))
+        response = await acknowledged(lambda: client.update_offender(offender, ["district"], request_id=request_id))
         self._wrote(Version(response.offender.name, response.offender.etag), response.revision, began)
         offender.CopyFrom(response.offender)
 
@@ -135,7 +135,7 @@ class Recorder:
         address = AddressChange(address="House 1", district="Lahore", effective_date="2026-01-01")
         notice = Notice(address_change=address, notified_date="2026-01-01")
         began = time.time()
-        response = await _acknowledged(lambda: client.record_notice(offender.name, notice, request_id=request_id))
+        response = await acknowledged(lambda: client.record_notice(offender.name, notice, request_id=request_id))
         self._wrote(Version(response.notice.name, ""), response.revision, began)
 
     async def _import(self, client: AsyncClient, *, rows: int, window: int) -> None:
@@ -156,7 +156,7 @@ class Recorder:
                 del waiting[result.row]
                 self._wrote(Version(result.offender, '"1"'), "", began[result.row])
 
-        await _acknowledged(receive)
+        await acknowledged(receive)
 
     def _wrote(self, version: Version, revision: str, began: float) -> None:
         self._writes.append(Write(version, revision, began, time.time()))
@@ -191,7 +191,7 @@ class Recorder:
                 versions += [Version(notice.name, "") for notice in part.notices]
             return Snapshot(name, part.revision, part.as_of_time.ToNanoseconds() / 1e9, versions)
 
-        self._snapshots.append(await _acknowledged(take))
+        self._snapshots.append(await acknowledged(take))
         return self._snapshots[-1].revision
 
     def _resumption(self, stream: Stream, chance: random.Random) -> str:
@@ -224,7 +224,7 @@ class Recorder:
         return known if known == event else event
 
 
-async def _acknowledged(call: Callable[[], Awaitable[T]]) -> T:
+async def acknowledged(call: Callable[[], Awaitable[T]]) -> T:
     """What a call gives in the end: it is made again, as the same request, until the hub answers it."""
     while True:
         try:

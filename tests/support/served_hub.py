@@ -15,8 +15,10 @@ from uuid import uuid4
 import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
+from typer.testing import CliRunner
 
-from hub.dev.environment import TRUST_DOMAIN
+from hub.__main__ import app
+from hub.dev.environment import HUB_USER, TRUST_DOMAIN
 from hub.pki import CertificateAuthority, write_credentials, write_private
 from tests.support.hub import RunningHub
 from tests.support.waiting import eventually
@@ -64,8 +66,10 @@ def serving(neighbour: RunningHub, folder: Path, client_ca: bytes, **settings: s
     issued = ca.issue_server(TRUST_DOMAIN, ["localhost"], ["127.0.0.1"], now=datetime.now(UTC))
     write_credentials(folder / "hub", issued, ca.cert_pem)
     write_private(folder / "clients.pem", client_ca + ca.cert_pem)
+    owner = make_url(neighbour.dsn).set(database=name)
     environment = {
-        "NSOR_DSN": make_url(neighbour.dsn).set(database=name).render_as_string(hide_password=False),
+        "NSOR_DSN": owner.set(username=HUB_USER).render_as_string(hide_password=False),
+        "NSOR_OWNER_DSN": owner.render_as_string(hide_password=False),
         "NSOR_LISTEN": "127.0.0.1:0",
         "NSOR_ENROL_LISTEN": "127.0.0.1:0",
         "NSOR_WORKERS": "1",
@@ -75,7 +79,7 @@ def serving(neighbour: RunningHub, folder: Path, client_ca: bytes, **settings: s
         "NSOR_KEYRING": str(folder / "keyring.json"),
     }
     environment |= {f"NSOR_{name.upper()}": value for name, value in settings.items()}
-    _run(environment, "keyring", str(folder / "keyring.json"))
+    _run(environment, "keyring", "create", str(folder / "keyring.json"))
     _run(environment, "migrate")
     with (folder / "hub.log").open("wb") as log:
         process = subprocess.Popen(
@@ -92,12 +96,6 @@ def serving(neighbour: RunningHub, folder: Path, client_ca: bytes, **settings: s
 
 
 def _run(environment: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "hub", *arguments],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(app, arguments, env=environment)
+    assert done.exit_code == 0, done.stderr
     return done.stdout.strip()

@@ -398,7 +398,7 @@ def test_import_tells_what_became_of_each_row(nsor: Nsor, sdk_hub: ScriptedHub, 
     assert out.startswith("3 rows: 1 written, 2 refused\n")
     assert "row 2: INVALID_FIELD district:UNKNOWN_DISTRICT" in out
     result = (tmp_path / "result.csv").read_text()
-    assert sorted(csv.reader(result.splitlines())) == [
+    assert sorted(cells[:-1] for cells in csv.reader(result.splitlines())) == [
         ["1", "written", "offenders/1", "", ""],
         ["2", "refused", "", "INVALID_FIELD", "district:UNKNOWN_DISTRICT"],
         ["3", "refused", "", "INVALID_FIELD", "offender:COLUMN_COUNT"],
@@ -433,8 +433,47 @@ def test_an_import_that_is_cut_is_sent_again_with_the_same_request_ids(
     for _ in range(2):
         code, out, err = nsor("import", str(path))
         assert (code, out) == (5, "1 rows: 1 written, 0 refused\n")
-        assert err.startswith("The import was cut. Send the same file again: nobody is entered twice.\nerror: ")
+        assert err.startswith("The import was cut. The same command again: nobody is entered twice.\nerror: ")
     assert ids[0] == ids[1]
+
+
+def test_an_import_goes_on_where_its_result_file_ends(nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path) -> None:
+    sent: list[int] = []
+
+    def cut(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[ImportOffendersResponse]:
+        for request in requests:
+            sent.append(request.row)
+            yield ImportOffendersResponse(row=request.row, offender=f"offenders/{request.row}")
+            if request.row == 3:
+                refuse(context, grpc.StatusCode.UNAVAILABLE, "going down", "ERROR_REASON_HUB_UNAVAILABLE")
+
+    sdk_hub.on["ImportOffenders"] = cut
+    path, result = csv_file(tmp_path, *["Lahore"] * 5), tmp_path / "result.csv"
+    assert nsor("import", str(path), "--result", str(result))[0] == 5
+    with result.open("a") as file:
+        file.write("4,writ")  # the machine went down as well
+    code, out, _ = nsor("import", str(path), "--result", str(result))
+    assert (code, out) == (0, "5 rows: 5 written, 0 refused\n")
+    assert sent == [1, 2, 3, 4, 5]
+    assert [cells[:3] for cells in csv.reader(result.read_text().splitlines())][1:] == [
+        [str(row), "written", f"offenders/{row}"] for row in range(1, 6)
+    ]
+    path.write_text(path.read_text() + "\n")
+    code, _, err = nsor("import", str(path), "--result", str(result))
+    assert (code, err) == (4, f"error: {result} has the results of another file: give another file\n")
+
+
+def test_a_dry_run_is_told_apart(nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path) -> None:
+    def try_out(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[ImportOffendersResponse]:
+        for request in requests:
+            assert request.validate_only
+            yield ImportOffendersResponse(row=request.row, valid=True)
+
+    sdk_hub.on["ImportOffenders"] = try_out
+    path, result = csv_file(tmp_path, "Lahore", "Lahore"), tmp_path / "found.csv"
+    code, out, _ = nsor("import", str(path), "--dry-run", "--result", str(result))
+    assert (code, out) == (0, "2 rows: 2 valid, 0 refused\n")
+    assert nsor("import", str(path), "--result", str(result))[0] == 4
 
 
 def test_a_file_without_header_is_refused(nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that `hub.store.database.migrate` passes."""
+"""Alembic's entry: runs the migrations on the connection that `hub.store.migrating.migrate` passes."""
 
 from alembic import context
 

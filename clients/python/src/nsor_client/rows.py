@@ -84,6 +84,7 @@ class RowFile:
 
     Attributes:
         at_most: an upper bound of the number of rows: the lines of the file, without the header.
+        digest: stands for the content of the file, 16 hexadecimal digits.
 
     Raises:
         RowFileError: the name ends in neither .csv, .jsonl nor .ndjson; while iterating: the header lacks a
@@ -102,6 +103,7 @@ class RowFile:
                 digest.update(chunk)
                 lines, end = lines + chunk.count(b"\n"), chunk[-1:]
         self.at_most = lines + (end != b"\n") - (path.suffix == ".csv")
+        self.digest = digest.hexdigest()[:16]
         self._namespace = UUID(bytes=digest.digest()[:16])
 
     def __iter__(self) -> Iterator[ImportOffendersRequest | ImportOffendersResponse]:

@@ -400,6 +400,7 @@ class AsyncClient:
         self,
         officer: OfficerContext,
         *,
+        filter: str = "",
         page_size: int = 0,
         at_least_revision: str = "",
         timeout: float | None = None,
@@ -407,11 +408,15 @@ class AsyncClient:
         """Reads the records that this node may list, newest first; pages are fetched as they are needed.
 
         Args:
+            filter: conditions that all hold (AIP-160), for example 'status = SEALED AND owner = nodes/fia'; on status,
+                owner, create_time and update_time.
             page_size: records in a page, 1 to 200; 0 lets the hub choose.
             at_least_revision: the answer must be as new as this revision.
             timeout: seconds that each page may take.
         """
-        request = ListOffendersRequest(officer=officer, page_size=page_size, at_least_revision=at_least_revision)
+        request = ListOffendersRequest(
+            officer=officer, filter=filter, page_size=page_size, at_least_revision=at_least_revision
+        )
         async for page in self._pages(self._registry.ListOffenders, request, timeout):
             for offender in page.offenders:
                 yield offender

@@ -27,6 +27,7 @@ from nsor_client.cli import (
     vetting,
     watching,
 )
+from nsor_client.cli.results import ResultFileError
 from nsor_client.cli.session import InputError, Session
 from nsor_client.mirror import MirrorError
 from nsor_client.outbox import OutboxError
@@ -118,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         InputError,
         MirrorError,
         OutboxError,
+        ResultFileError,
         RosterFileError,
         RowFileError,
         reconciling.NumberFileError,

@@ -1,12 +1,9 @@
 """`nsor check`: one number, or a roster: keeps what became of each row, and goes on where a run was cut."""
 
-import csv
-import os
 import sys
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import closing
-from io import StringIO
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -18,6 +15,7 @@ from nsor.common.v1.officer_pb2 import OfficerContext
 from nsor.lookup.v1.lookup_service_pb2 import CheckCnicResponse, Outcome
 from nsor_client import Client, DeadlineExceeded, ResourceExhausted, Unavailable
 from nsor_client.cli import render
+from nsor_client.cli.results import ResultFile
 from nsor_client.cli.session import (
     CHECK_EXIT_CODES,
     AtLeastOption,
@@ -29,13 +27,10 @@ from nsor_client.cli.session import (
     officer_context,
 )
 from nsor_client.protojson import to_json
-from nsor_client.roster import Roster, RosterFileError
+from nsor_client.roster import Roster
 
 COLUMNS = ("row", "outcome", "number", "person", "as_of_time", "roster")
 """Of the result file. The number is masked; `roster` is the roster's digest: no other goes on with it."""
-
-_HEADER = (",".join(COLUMNS) + "\n").encode()
-
 
 # Outcomes that are results, the gravest first.
 _FINAL = {
@@ -46,52 +41,30 @@ _FINAL = {
 
 
 class Results:
-    """The file of results, continued if it is there: a line for each row, in order, written as it comes.
+    """The results of a roster, continued where an earlier run was cut.
 
     Attributes:
         last_row: number of the last row that has its result; 0 before the first.
         counts: rows by outcome, such as "HIT".
 
     Raises:
-        RosterFileError: the file is none of results, or that of another roster.
+        ResultFileError: the file is none of results, or that of another roster.
         OSError: it cannot be read or written.
     """
 
     def __init__(self, path: Path, roster: Roster) -> None:
-        self._roster = roster
+        self._file = ResultFile(path, COLUMNS, roster.digest)
         self.last_row = 0
         self.counts: Counter[str] = Counter()
-        # For its owner only: a hit can name a person.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        self._file = open(descriptor, "r+", encoding="utf-8", newline="", buffering=1)  # noqa: SIM115, PTH123
-        try:
-            self._continue(path)
-        except BaseException:
-            self._file.close()
-            raise
-
-    def _continue(self, path: Path) -> None:
-        """Takes in what an earlier run has written, but for a last line that it did not finish."""
-        content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if not (content.startswith(_HEADER) or _HEADER.startswith(content)):
-            raise RosterFileError(f"{path} is something else: give a file that does not exist yet")
-        for row in csv.DictReader(StringIO(whole.decode(), newline="")):
-            if row["roster"] != self._roster.digest:
-                raise RosterFileError(f"{path} has the results of another roster: give another file")
+        for row in self._file.earlier():
             self.last_row = int(row["row"])
             self.counts[row["outcome"]] += 1
-        self._file.truncate(len(whole))
-        self._file.seek(0, os.SEEK_END)
-        if not whole:
-            self._file.write(_HEADER.decode())
 
     def add(self, row: int, result: CheckCnicResponse) -> None:
         """Writes the result of a row."""
         outcome = Outcome.Name(result.outcome).removeprefix("OUTCOME_")
         as_of = result.as_of_time.ToJsonString() if result.HasField("as_of_time") else ""
-        cells = (row, outcome, result.masked_cnic, render.person(result.person), as_of, self._roster.digest)
-        csv.writer(self._file, lineterminator="\n").writerow(cells)
+        self._file.add(row, outcome, result.masked_cnic, render.person(result.person), as_of)
         self.last_row = row
         self.counts[outcome] += 1
 

@@ -147,16 +147,21 @@ def list_offenders(
     purpose: PurposeOption = PurposeName.record_maintenance,
     fir: FirOption = "",
     limit: Annotated[int, typer.Option(min=1, help="Records at most, newest first.")] = 50,
+    filter: Annotated[
+        str, typer.Option(metavar="TEXT", help="Conditions on status, owner, create_time and update_time, with AND.")
+    ] = "",
 ) -> None:
     """List the records of this node, newest first.
 
-    Example:
+    Examples:
+
+      nsor offender list --filter 'status = SEALED AND update_time > "2026-11-01T00:00:00Z"'
 
       nsor --json offender list --limit 1000000 > records.jsonl
     """
     session = Session.of(context)
     with session.client() as client:
-        records = client.list_offenders(officer_context(officer, purpose, fir))
+        records = client.list_offenders(officer_context(officer, purpose, fir), filter=filter)
         for found in islice(records, limit):
             session.show(found, render.offender_line)
         if next(records, None) is not None:

@@ -155,12 +155,18 @@ class ListOffendersRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     OFFICER_FIELD_NUMBER: _builtins.int
     AT_LEAST_REVISION_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Records in a page at most, 1 to 200. 0 means 50."""
     page_token: _builtins.str
     """`next_page_token` of the page before; the other fields but `page_size` must be as they were then."""
     at_least_revision: _builtins.str
     """The answer must be at least as new as this revision; the hub waits for it for a few seconds. Empty: as it is."""
+    filter: _builtins.str
+    """Conditions that all hold (AIP-160: comparisons joined by AND). `status` and `owner` by = and !=; `create_time` and
+    `update_time` also by order, with times of RFC 3339 in quotes. Everything else in a record is sealed, so no list can
+    be narrowed by it. For example: status = OFFENDER_STATUS_REGISTERED AND update_time >= "2026-11-01T00:00:00Z".
+    """
     @_builtins.property
     def officer(self) -> _officer_pb2.OfficerContext:
         """Required. Who reads, and why."""
@@ -172,10 +178,11 @@ class ListOffendersRequest(_message.Message):
         page_token: _builtins.str = ...,
         officer: _officer_pb2.OfficerContext | None = ...,
         at_least_revision: _builtins.str = ...,
+        filter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_revision", b"at_least_revision", "officer", b"officer", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_revision", b"at_least_revision", "filter", b"filter", "officer", b"officer", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -844,10 +851,15 @@ class ImportOffendersRequest(_message.Message):
     ROW_FIELD_NUMBER: _builtins.int
     OFFENDER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     row: _builtins.int
     """Required. Number of the row in the caller's source, from 1. It comes back with the result."""
     request_id: _builtins.str
     """Required. A UUID that stands for this row, the same whenever the row is sent."""
+    validate_only: _builtins.bool
+    """Whether to say only what would become of the row: nothing is written (AIP-163). Rows of one stream do not see each
+    other then, so a number that stands in two of them is found at the import itself.
+    """
     @_builtins.property
     def offender(self) -> _offender_pb2.Offender:
         """Required. The record. Output-only fields are ignored."""
@@ -858,10 +870,11 @@ class ImportOffendersRequest(_message.Message):
         row: _builtins.int = ...,
         offender: _offender_pb2.Offender | None = ...,
         request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "request_id", b"request_id", "row", b"row"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "request_id", b"request_id", "row", b"row", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -876,10 +889,13 @@ class ImportOffendersResponse(_message.Message):
     ROW_FIELD_NUMBER: _builtins.int
     OFFENDER_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    VALID_FIELD_NUMBER: _builtins.int
     row: _builtins.int
     """Number of the row."""
     offender: _builtins.str
     """The record was written: its resource name."""
+    valid: _builtins.bool
+    """True: the row would be written; it was sent with `validate_only`."""
     @_builtins.property
     def error(self) -> Global___RowError:
         """The row was refused and nothing of it written."""
@@ -890,12 +906,13 @@ class ImportOffendersResponse(_message.Message):
         row: _builtins.int = ...,
         offender: _builtins.str = ...,
         error: Global___RowError | None = ...,
+        valid: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "offender", b"offender", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "offender", b"offender", "result", b"result", "valid", b"valid"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "offender", b"offender", "result", b"result", "row", b"row"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "offender", b"offender", "result", b"result", "row", b"row", "valid", b"valid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["offender", "error"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["offender", "error", "valid"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
