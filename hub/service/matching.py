@@ -117,27 +117,30 @@ class Matcher:
         """Compares until it is cancelled. To be begun when the feed is followed already, so that no event is missed."""
         while True:
             try:
-                await self._round()
+                if await self._round():
+                    continue
             except Refused as refused:
                 log.warning("watch lists are not compared with the register: %s", refused.reason)
                 self._all = True
             await asyncio.sleep(_ROUND_SECONDS)
 
-    async def _round(self) -> None:
+    async def _round(self) -> bool:
+        """Marks whom it was heard of, and compares some of each list. True when there is more to compare at once."""
         # In this order: of everything before that time it has been heard by now.
         as_of = self._feed.as_of
         heard, self._heard = self._heard, set[bytes]()
+        everybody, self._all = self._all, False
         grant = await vetting_grant(self._policy)
-        if self._all or grant.under_appeal != self._under_appeal:
-            await self._lists.mark_all()
-            self._all, self._under_appeal = False, grant.under_appeal
+        if everybody or grant.under_appeal != self._under_appeal:
+            for head in await self._lists.heads():
+                await self._lists.mark_all(head.node_id)
+            self._under_appeal = grant.under_appeal
         elif heard:
             await self._lists.mark(heard)
         heads = await self._lists.heads()
-        if due := [head for head in heads if head.due]:
-            for head in due:
-                while await self._compare(head.node_id, grant):
-                    pass
+        if due := [head.node_id for head in heads if head.due]:
+            for node_id in due:
+                await self._compare(node_id, grant)
             heads = await self._lists.heads()
         before = self.standing.heads
         self._found(
@@ -150,6 +153,7 @@ class Matcher:
                 },
             )
         )
+        return any(head.due for head in heads)
 
     def _found(self, standing: Standing) -> None:
         seqs = [{node_id: seq for node_id, (seq, _) in each.heads.items()} for each in (self.standing, standing)]
@@ -160,8 +164,8 @@ class Matcher:
             self._moved.set()
             self._moved = asyncio.Event()
 
-    async def _compare(self, node_id: str, grant: Grant) -> bool:
-        """Compares some of those on a list who are marked. True when there may be more."""
+    async def _compare(self, node_id: str, grant: Grant) -> None:
+        """Compares some of those on a list who are marked: so few that other lists need not wait for long."""
         async with self._lists.open(node_id) as watch_list:
             people = await watch_list.due(_BATCH)
             seq = watch_list.seq
@@ -170,7 +174,6 @@ class Matcher:
             await watch_list.settle([watched.person.id for watched in people])
             if watch_list.seq != seq:
                 await watch_list.drop_sent(before=self._clock() - self._retention)
-        return len(people) == _BATCH
 
     async def _react(self, watch_list: WatchList, watched: Watched, grant: Grant) -> None:
         told, record = watched.told, watched.record

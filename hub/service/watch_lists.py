@@ -84,8 +84,8 @@ class WatchLists(Protocol):
         """Marks who is to be compared with the register, by the blind indexes of their numbers."""
         ...
 
-    async def mark_all(self) -> None:
-        """Marks everybody who is on the register, or of whom it was told."""
+    async def mark_all(self, node_id: str) -> None:
+        """Marks everybody on a list who is on the register, or of whom it was told."""
         ...
 
     async def heads(self) -> Sequence[ListHead]:

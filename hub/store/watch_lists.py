@@ -28,7 +28,7 @@ from hub.store.tables import alert, offender, offender_number, vetting_request, 
 from hub.store.transaction import StoreTransaction, open_row, select_current
 from hub.store.vault import Vault
 
-# The lock comes before what is written, or the row would be written as another one has just left it.
+# By an inner query, since an UPDATE locks rows as it comes upon them.
 _MARK = """
     UPDATE watched_person SET due = true{} WHERE id IN (
         SELECT id FROM watched_person AS watched WHERE {} ORDER BY cnic_index, node_id FOR UPDATE
@@ -36,7 +36,7 @@ _MARK = """
 """
 _MARK_NUMBERS = text(_MARK.format("", "cnic_index = ANY(:numbers)"))
 _ON_REGISTER = "SELECT FROM offender_number WHERE number_index = watched.cnic_index"
-_MARK_ALL = text(_MARK.format("", f"alert_id IS NOT NULL OR EXISTS ({_ON_REGISTER})"))
+_MARK_ALL = text(_MARK.format("", f"node_id = :node_id AND (alert_id IS NOT NULL OR EXISTS ({_ON_REGISTER}))"))
 _FORGET_ALERTS = text(_MARK.format(", alert_id = NULL", "alert_id = ANY(:alerts)"))
 _HEADS = text("""
     SELECT node_id, seq, EXISTS (SELECT FROM watched_person WHERE node_id = list.node_id AND due) AS due
@@ -64,10 +64,10 @@ class WatchLists:
         async with self._database.connection() as connection:
             await connection.execute(_MARK_NUMBERS, {"numbers": list(numbers)})
 
-    async def mark_all(self) -> None:
-        """Marks everybody who is on the register, or of whom it was told."""
+    async def mark_all(self, node_id: str) -> None:
+        """Marks everybody on a list who is on the register, or of whom it was told."""
         async with self._database.connection() as connection:
-            await connection.execute(_MARK_ALL)
+            await connection.execute(_MARK_ALL, {"node_id": node_id})
 
     async def heads(self) -> Sequence[ListHead]:
         """How far every list is."""

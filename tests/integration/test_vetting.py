@@ -216,6 +216,26 @@ def test_watchers_on_all_lines_are_told_the_same(hub: RunningHub, school: School
     assert len({alerts[0].name for alerts in seen}) == 1
 
 
+def test_old_alerts_go_but_for_what_holds(hub: RunningHub, school: School, punjab: Node, court: Node) -> None:
+    entered = [punjab.create().offender for _ in range(4)]
+    names = school.watches(*(offender.person.cnic for offender in entered[:3]))
+    first = school.alerts()
+    gone, ended, _ = names
+    school.client.remove_watched_person(gone)
+    court.call(court_event(entered[1], COURT_EVENT_SET_ASIDE))
+    school.alerts()
+    hub.sql("UPDATE alert SET created_at = created_at - interval '401 days' WHERE node_id = %s", school.id)
+    [late] = school.watches(entered[3].person.cnic)
+    assert told(school.alerts()) == [(names[2], ON_REGISTER), (ended, SET_ASIDE), (late, ON_REGISTER)]
+    left = hub.sql("SELECT kind FROM alert WHERE node_id = %s ORDER BY seq", school.id)
+    assert left == [("ON_REGISTER",), ("SET_ASIDE",), ("ON_REGISTER",)], (
+        "in force; the newest that was sent; the new one"
+    )
+    [dropped] = [alert for alert in first if alert.watched_person.name == gone]
+    with refused("ALERT_NOT_FOUND", OutOfRange):
+        school.alerts(dropped.name)
+
+
 def test_who_is_removed_is_not_told_of_any_more(school: School, punjab: Node, court: Node) -> None:
     offenders = [fresh_offender() for _ in range(3)]
     names = school.watches(*(offender.person.cnic for offender in offenders))
