@@ -29,6 +29,11 @@ _SEXES = {pb.SEX_MALE: 0.94, pb.SEX_FEMALE: 0.04, pb.SEX_X: 0.02}
 _FINALITIES = {pb.FINALITY_FINAL: 0.8, pb.FINALITY_APPEAL_WINDOW: 0.2}
 
 
+def names() -> dict[str, str]:
+    """The names that people here can have, in Latin and Urdu script."""
+    return _MEN | _WOMEN | _FAMILIES
+
+
 def cnic(number: int) -> str:
     """The CNIC of the person with a number, 0 to 10^11 - 1, as on a card."""
     digits = f"9{number:011d}"

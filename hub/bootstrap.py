@@ -29,10 +29,12 @@ from hub.service.membership import Membership
 from hub.service.monitoring import Monitoring
 from hub.service.nodes import NodeDirectory
 from hub.service.registry import Registry
+from hub.service.search import Search
 from hub.service.vigilance import Thresholds, Vigilance
 from hub.signing import signer_of
 from hub.store.database import PostgresDatabase
 from hub.store.feed import FeedStore
+from hub.store.reindex import Reindex
 from hub.store.vault import Keyring, Vault
 from hub.transport.contract import method_policies
 from hub.transport.gate import Gate
@@ -46,6 +48,7 @@ log = logging.getLogger(__name__)
 _REFRESH_SECONDS = 0.5
 _GRACE_SECONDS = 5
 _LAG_SECONDS = 10
+_REINDEX_SECONDS = 3600
 
 
 def run_worker(settings: HubSettings, address: str, enrol_address: str, on_ready: Callable[[], None]) -> None:
@@ -69,6 +72,7 @@ class _Worker:
         telemetry.start(self._database.engine.sync_engine)
         self._index = LookupIndex()
         self._feed_store = feed_store = FeedStore(self._database, vault)
+        self._reindex = Reindex(self._database, vault)
         self._tail = Tail(feed_store, self._index.apply)
         self._audit = AuditWriter(self._database)
         self._directory = NodeDirectory(self._database)
@@ -94,6 +98,7 @@ class _Worker:
                 utc_now,
                 transfer_time=timedelta(days=settings.transfer_days),
             ),
+            search=Search(self._database, self._tail, self._audit, utc_now, vault.search_subject),
             lookup=Lookup(
                 self._index,
                 self._tail,
@@ -156,6 +161,7 @@ class _Worker:
                     self._tail.compact_forever(timedelta(days=self._settings.feed_retention_days)),
                     self._report(on_ready),
                     self._measure_lag(),
+                    self._complete_search_index(),
                 )
             ]
             await stopping.wait()
@@ -207,6 +213,16 @@ class _Worker:
             with suppress(Refused):  # the database is gone, which others say
                 lag.record(await self._feed_store.status())
             await asyncio.sleep(_LAG_SECONDS)
+
+    async def _complete_search_index(self) -> None:
+        while True:
+            try:
+                if count := await self._reindex.run():
+                    log.info("records indexed for searches: %d", count)
+            except Refused as refused:
+                log.warning("the search index could not be completed: %s", refused.reason)
+            # Again, since workers of an older version can go on writing for a while.
+            await asyncio.sleep(_REINDEX_SECONDS)
 
     def _observe_age(self, _: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
         age = self._tail.age()

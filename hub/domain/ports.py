@@ -17,6 +17,7 @@ from hub.domain.node import Enrolment, Node, NodeChange
 from hub.domain.notice import Notice
 from hub.domain.offender import Conviction, Offender, Transfer
 from hub.domain.revision import Revision
+from hub.domain.search import Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,10 @@ class Transaction(Protocol):
 
     async def list_offenders(self, *, owner: str | None, before: UUID | None, limit: int) -> Sequence[Offender]:
         """Records, newest first, older than `before`."""
+        ...
+
+    async def search(self, wanted: Wanted, *, limit: int) -> tuple[Sequence[Offender], bool]:
+        """The records that have most in common with what is wanted, and whether there are more than `limit`."""
         ...
 
     async def update_offender(self, version: Version) -> None:

@@ -20,13 +20,14 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Numeric,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -118,6 +119,16 @@ offender_revision = Table(
     Column("transfer_receiver", Text, ForeignKey("node.id")),
     _time("transfer_due_at", nullable=True),
     Index(None, "offender_id", "version", postgresql_where=text("transfer_receiver IS NOT NULL")),
+)
+
+# What records are found by: `hashes` stand for its keys, see `hub.store.search`. A sealed record has no row.
+offender_search = Table(
+    "offender_search",
+    metadata,
+    Column("offender_id", Uuid, ForeignKey("offender.id"), primary_key=True),
+    Column("rules", SmallInteger, nullable=False),
+    Column("hashes", ARRAY(BigInteger), nullable=False),
+    Index(None, "hashes", postgresql_using="gin"),
 )
 
 # Convictions that were set aside, so that no late copy brings one back: a keyed hash of person and case, and the day on

@@ -26,7 +26,8 @@ from hub.domain.notice import Notice
 from hub.domain.offender import Conviction, Offender, Transfer
 from hub.domain.ports import PastRequest, RequestKey, Write
 from hub.domain.revision import Revision
-from hub.store import bodies
+from hub.domain.search import Wanted
+from hub.store import bodies, search
 from hub.store.tables import (
     disclosure_policy,
     enrolment,
@@ -234,7 +235,9 @@ class StoreTransaction:
         if barred := {id for id, entries in convictions.items() if not past.keys().isdisjoint(entries)}:
             await self._connection.execute(delete(offender).where(offender.c.id.in_(barred)))
             entered -= barred
-        await self._insert_versions([(v, keys[v.offender.id].plain) for v in versions if v.offender.id in entered])
+        new = [v for v in versions if v.offender.id in entered]
+        await self._insert_versions([(v, keys[v.offender.id].plain) for v in new])
+        await search.write_keys(self._connection, self._vault, [v.offender for v in new])
         return entered
 
     async def set_aside(
@@ -287,6 +290,11 @@ class StoreTransaction:
             query = query.where(offender.c.id < before)
         return [open_row(self._vault, row) for row in await self._connection.execute(query)]
 
+    async def search(self, wanted: Wanted, *, limit: int) -> tuple[Sequence[Offender], bool]:
+        ids, more = await search.find(self._connection, self._vault, wanted, limit)
+        rows = await self._connection.execute(select_current().where(offender.c.id.in_(ids)))
+        return [open_row(self._vault, row) for row in rows], more
+
     async def update_offender(self, version: Version) -> None:
         changed = version.offender
         statement = (
@@ -301,6 +309,7 @@ class StoreTransaction:
         wrapped = (await self._connection.execute(statement)).scalar_one()
         key = bodies.unwrap(self._vault, changed.id, wrapped) if wrapped else None
         await self._insert_versions([(version, key)])
+        await search.write_keys(self._connection, self._vault, [changed])
 
     async def _insert_versions(self, versions: Sequence[tuple[Version, bytes | None]]) -> None:
         rows = [

@@ -88,6 +88,14 @@ class Vault:
         """The blind index of a person's conviction in a case (`Conviction.case`): 32 octets."""
         return hmac.digest(self._index_key, f"conviction|{cnic.digits}|{case}".encode(), hashlib.sha256)
 
+    def search_key(self, key: str) -> int:
+        """What stands for a key of a record (`hub.domain.search`) in the index: 8 octets, seldom shared by chance."""
+        return int.from_bytes(hmac.digest(self._index_key, f"search|{key}".encode(), hashlib.sha256)[:8], signed=True)
+
+    def search_subject(self, query: str) -> bytes:
+        """What stands for a search in the audit log: 32 octets."""
+        return hmac.digest(self._index_key, f"query|{query}".encode(), hashlib.sha256)
+
     def token(self, request: str) -> bytes:
         """The secret for a request: 32 octets, the same each time, so a retry gets it again and nobody keeps it."""
         return hmac.digest(self._index_key, f"token|{request}".encode(), hashlib.sha256)

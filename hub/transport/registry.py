@@ -10,6 +10,7 @@ from uuid import UUID
 from hub.domain.errors import Refused, Violation, invalid
 from hub.domain.offender import OffenderFacts
 from hub.service.registry import Draft, Edit, Registry, Written
+from hub.service.search import Search
 from hub.transport import convert
 from hub.transport.batches import batches
 from hub.transport.contract import reason_value
@@ -21,12 +22,15 @@ from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
 
 R = TypeVar("R")
 
+_CANDIDATES = 20
+
 
 class RegistryServicer(RegistryServiceServicer):
     """Converts, calls the use case, converts back."""
 
-    def __init__(self, registry: Registry, clock: Callable[[], datetime]) -> None:
+    def __init__(self, registry: Registry, search: Search, clock: Callable[[], datetime]) -> None:
         self._registry = registry
+        self._search = search
         self._clock = clock
 
     async def CreateOffender(self, request: pb.CreateOffenderRequest, context: Any) -> pb.CreateOffenderResponse:
@@ -54,6 +58,15 @@ class RegistryServicer(RegistryServiceServicer):
             offenders=[convert.offender_message(offender) for offender in offenders],
             next_page_token=page_token(caller.node.id, request, str(last.id)) if last else "",
         )
+
+    async def SearchOffenders(self, request: pb.SearchOffendersRequest, context: Any) -> pb.SearchOffendersResponse:
+        candidates, more = await self._search.search(
+            current_caller(),
+            convert.wanted(request, self._clock()),
+            limit=request.max_results or _CANDIDATES,
+            at_least=request.at_least_revision,
+        )
+        return pb.SearchOffendersResponse(candidates=map(convert.candidate_message, candidates), truncated=more)
 
     async def ListOffenderRevisions(
         self, request: pb.ListOffenderRevisionsRequest, context: Any

@@ -24,7 +24,7 @@ from nsor.federation.v1.federation_service_pb2 import (
 from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesRequest
 from nsor.monitoring.v1.notice_pb2 import TRAVEL_SCOPE_DOMESTIC, AddressChange, NameChange
-from nsor.registry.v1.offender_pb2 import FINALITY_SET_ASIDE, Offender
+from nsor.registry.v1.offender_pb2 import FINALITY_FINAL, FINALITY_SET_ASIDE, Offender
 from nsor.registry.v1.registry_service_pb2 import (
     CreateOffenderResponse,
     GetOffenderRequest,
@@ -32,6 +32,7 @@ from nsor.registry.v1.registry_service_pb2 import (
     ListOffenderRevisionsRequest,
     ListOffendersRequest,
     ListTransfersRequest,
+    SearchOffendersRequest,
 )
 from tests.support.contract import (
     INVESTIGATION,
@@ -82,6 +83,17 @@ def valid(written: CreateOffenderResponse) -> dict[str, Any]:
     requests = {
         "create": creation(full_offender()),
         "get": GetOffenderRequest(name=name, version=1, at_least_revision=written.revision),
+        "search": SearchOffendersRequest(
+            person_name="Abdul Rehman",
+            guardian="عبد الستار",
+            date_of_birth="1985-03-02",
+            district="Lahore",
+            offence_code="PPC-376",
+            finality=FINALITY_FINAL,
+            fir_number="77/2024",
+            max_results=10,
+            at_least_revision=written.revision,
+        ),
         "history": ListOffenderRevisionsRequest(name=name, page_size=10),
         "list": ListOffendersRequest(page_size=10, at_least_revision=written.revision),
         "update": change(written.offender, "person", "district", "convictions"),
@@ -376,6 +388,9 @@ def test_a_name_is_in_its_script(refuses: Refuses, kind: str, path: str) -> None
         ("update", "offender.convictions[0].offence_code", "PPC-9999"),
         ("update", "offender.convictions[0].finality_date", "1999-12-31"),
         ("update", "offender.person.cnic", "91234-1234567-1"),
+        ("search", "offence_code", "PPC-9999"),
+        ("search", "person_name", "٪ 123"),
+        ("search", "guardian", "名前"),
         ("update", "offender.name", NOT_SET),
         ("update", "offender.name", "offenders/somebody"),
         ("update", "offender.etag", NOT_SET),

@@ -81,6 +81,8 @@ from nsor.registry.v1.registry_service_pb2 import (
     ProposeTransferResponse,
     RecordCourtEventRequest,
     RecordCourtEventResponse,
+    SearchOffendersRequest,
+    SearchOffendersResponse,
     UpdateOffenderRequest,
     UpdateOffenderResponse,
 )
@@ -306,6 +308,21 @@ class Client:
         """
         request = GetOffenderRequest(name=name, officer=officer, version=version, at_least_revision=at_least_revision)
         return (self._call(self._registry.GetOffender, request, timeout)).offender
+
+    def search_offenders(
+        self, request: SearchOffendersRequest, officer: OfficerContext, *, timeout: float | None = None
+    ) -> SearchOffendersResponse:
+        """Finds records by what an investigation knows of a person, the best first; for an investigation only.
+
+        A candidate may be the one sought, and may not: read the record before anything follows from it.
+
+        Args:
+            request: what is known of the person; its `officer` is replaced.
+        """
+        asked = SearchOffendersRequest()
+        asked.CopyFrom(request)
+        asked.officer.CopyFrom(officer)
+        return self._call(self._registry.SearchOffenders, asked, timeout)
 
     def list_offender_revisions(
         self, name: str, officer: OfficerContext, *, page_size: int = 0, timeout: float | None = None

@@ -23,6 +23,7 @@ from nsor_client.cli import (
     queueing,
     reconciling,
     render,
+    searching,
     transfers,
     watching,
 )
@@ -51,6 +52,7 @@ for name, group in {
     "mirror": mirroring,
 }.items():
     app.add_typer(group.app, name=name)
+offenders.app.command()(searching.search)
 
 
 @app.callback()

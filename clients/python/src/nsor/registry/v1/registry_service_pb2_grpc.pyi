@@ -51,6 +51,16 @@ class RegistryServiceStub:
 
     Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
     """
+    SearchOffenders: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.SearchOffendersRequest, _registry_service_pb2.SearchOffendersResponse]
+    """Finds records by what an investigation knows of a person, ranked by how well each fits. For an investigation only,
+    with its FIR: searches for anybody else are prohibited. The audit log keeps the search, without its words, and each
+    record that it showed. Sealed records are not found.
+
+    Names are compared across scripts and spellings: "Mohd. Rehman", "Muhammad Rahman" and "محمد رحمان" are alike.
+    Candidates are people who may be the one sought, and may not: read the record before anything follows from it.
+
+    Errors: INVALID_FIELD, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+    """
     ListOffenderRevisions: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListOffenderRevisionsRequest, _registry_service_pb2.ListOffenderRevisionsResponse]
     """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
     Of a sealed record it is left who made them and when.
@@ -133,6 +143,16 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
 
     Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+    """
+    SearchOffenders: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.SearchOffendersRequest, _registry_service_pb2.SearchOffendersResponse]  # type: ignore[assignment]
+    """Finds records by what an investigation knows of a person, ranked by how well each fits. For an investigation only,
+    with its FIR: searches for anybody else are prohibited. The audit log keeps the search, without its words, and each
+    record that it showed. Sealed records are not found.
+
+    Names are compared across scripts and spellings: "Mohd. Rehman", "Muhammad Rahman" and "محمد رحمان" are alike.
+    Candidates are people who may be the one sought, and may not: read the record before anything follows from it.
+
+    Errors: INVALID_FIELD, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
     """
     ListOffenderRevisions: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListOffenderRevisionsRequest, _registry_service_pb2.ListOffenderRevisionsResponse]  # type: ignore[assignment]
     """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
@@ -231,6 +251,22 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
 
         Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+        """
+
+    @_abc_1.abstractmethod
+    def SearchOffenders(
+        self,
+        request: _registry_service_pb2.SearchOffendersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.SearchOffendersResponse, _abc.Awaitable[_registry_service_pb2.SearchOffendersResponse]]:
+        """Finds records by what an investigation knows of a person, ranked by how well each fits. For an investigation only,
+        with its FIR: searches for anybody else are prohibited. The audit log keeps the search, without its words, and each
+        record that it showed. Sealed records are not found.
+
+        Names are compared across scripts and spellings: "Mohd. Rehman", "Muhammad Rahman" and "محمد رحمان" are alike.
+        Candidates are people who may be the one sought, and may not: read the record before anything follows from it.
+
+        Errors: INVALID_FIELD, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,153 @@
+"""Finding records by what is known of a person.
+
+Names are encrypted, so nobody can ask the database for them. Each record has keys, texts about the person of which the
+database holds keyed hashes only. What is sought has keys as well: records that share enough of them are candidates,
+which are opened, compared in earnest and ranked.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import combinations
+
+from hub.domain.names import Word, similarity, sounds, strong, words
+from hub.domain.offender import Conviction, Finality, Offender, OffenderFacts
+
+RULES = 1
+"""Number of the rules that make keys. Who changes them, or `hub.domain.names`, raises it: the index is made anew."""
+
+_NAME, _GUARDIAN, _BIRTH = 0.5, 0.3, 0.2
+_LIKE_ENOUGH = 0.6
+_WORDS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A record that may be of the person sought, and how well it fits, up to 1."""
+
+    offender: Offender
+    facts: OffenderFacts
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is known of a person. Empty, or None: unknown.
+
+    Attributes:
+        district: in the gazetteer's spelling; it must fit, as the conviction must that the last three are about.
+    """
+
+    name: str = ""
+    guardian: str = ""
+    date_of_birth: date | None = None
+    district: str = ""
+    offence_code: str = ""
+    finality: Finality | None = None
+    fir_number: str = ""
+
+    def required(self) -> set[str]:
+        """Keys that a record must have."""
+        keys = {f"district={self.district}"} if self.district else set[str]()
+        if self.offence_code:
+            keys.add(f"offence={self.offence_code}")
+        if self.finality:
+            keys.add(f"finality={self.finality}")
+        if self.fir_number:
+            keys.add(f"fir={_fir(self.fir_number)}")
+        return keys
+
+    def alternatives(self) -> list[tuple[frozenset[str], ...]]:
+        """Of each of these, or of one of these lists, a record must have a key of every set.
+
+        There is a set for each word of the names. A third of the words may be missing or unrecognisable; the words that
+        many people share are left aside where there are others.
+        """
+        found = [
+            frozenset(f"{field}~{sound}" for sound in group)
+            for field, name in (("name", self.name), ("guardian", self.guardian))
+            for group in sounds(strong(words(name)))
+        ]
+        # A long sound has the more neighbours, and the fewer people who share it.
+        found = sorted(found, key=len, reverse=True)[:_WORDS]
+        return list(combinations(found, len(found) - len(found) // 3)) if found else []
+
+    def hints(self) -> set[str]:
+        """Keys of which a better candidate has more."""
+        keys = set(_of_name("name", words(self.name))) | set(_of_name("guardian", words(self.guardian)))
+        return keys | set(_of_birth(self.date_of_birth)) if self.date_of_birth else keys
+
+    def candidate(self, offender: Offender) -> Candidate | None:
+        """A record as a candidate; None if it is not like enough."""
+        facts = offender.facts
+        if facts is None or not self._fits(facts):
+            return None
+        person, parts = facts.person, list[tuple[float, float]]()
+        if self.name:
+            parts.append((_NAME, _best(self.name, (person.full_name, person.full_name_ur))))
+        if self.guardian:
+            parts.append((_GUARDIAN, _best(self.guardian, (person.guardian_name, person.guardian_name_ur))))
+        if self.date_of_birth:
+            parts.append((_BIRTH, nearness(self.date_of_birth, person.date_of_birth)))
+        total = sum(weight for weight, _ in parts)
+        score = sum(weight * alike for weight, alike in parts) / total if total else 1.0
+        return Candidate(offender, facts, round(score, 3)) if score >= _LIKE_ENOUGH else None
+
+    def _fits(self, facts: OffenderFacts) -> bool:
+        return self.district in ("", facts.district) and any(map(self._fits_conviction, facts.standing))
+
+    def _fits_conviction(self, conviction: Conviction) -> bool:
+        return (
+            self.offence_code in ("", conviction.offence_code)
+            and self.finality in (None, conviction.finality)
+            and (not self.fir_number or _fir(self.fir_number) == _fir(conviction.fir_number))
+        )
+
+
+def keys(facts: OffenderFacts) -> set[str]:
+    """The keys of a record."""
+    person = facts.person
+    found = {f"district={facts.district}", *_of_birth(person.date_of_birth)}
+    for name in (person.full_name, person.full_name_ur):
+        found.update(_of_name("name", words(name)))
+    for name in (person.guardian_name, person.guardian_name_ur):
+        found.update(_of_name("guardian", words(name)))
+    for conviction in facts.standing:
+        found.add(f"offence={conviction.offence_code}")
+        found.add(f"finality={conviction.finality}")
+        found.add(f"fir={_fir(conviction.fir_number)}")
+    return found
+
+
+def nearness(one: date, other: date) -> float:
+    """How near two dates of birth are, from 0 to 1. Typing errors are: one part wrong, or day and month swapped."""
+    if one == other:
+        return 1.0
+    same = (one.year == other.year) + (one.month == other.month) + (one.day == other.day)
+    if same == 2 or (one.year, one.month, one.day) == (other.year, other.day, other.month):
+        return 0.9
+    # Many know but the year, and that not for certain.
+    return max(0.0, 0.7 - 0.2 * abs(one.year - other.year))
+
+
+def _best(name: str, known: tuple[str, str]) -> float:
+    """How alike a name is to a person's, in its own script where that is known."""
+    sought, spelt = words(name), [spelling for spelling in map(words, known) if spelling]
+    same = [spelling for spelling in spelt if sought and spelling[0].latin == sought[0].latin]
+    return max((similarity(sought, spelling) for spelling in same or spelt), default=0.0)
+
+
+def _of_name(field: str, words: Sequence[Word]) -> Iterator[str]:
+    for word, group in zip(words, sounds(words), strict=True):
+        yield f"{field}={word.spelling}"
+        for sound in group:
+            yield f"{field}~{sound}"
+
+
+def _of_birth(day: date) -> Iterator[str]:
+    yield f"born={day}"
+    yield f"born={day.year}"
+
+
+def _fir(number: str) -> str:
+    return number.lstrip("0")
