@@ -98,6 +98,7 @@ class Word:
         return self.spelling.isascii()
 
 
+@lru_cache(10_000)
 def words(name: str) -> tuple[Word, ...]:
     """The words of a name, in their order; articles are left out. None if the name has no letters."""
     text = unicodedata.normalize("NFKD", name).casefold()
@@ -115,12 +116,14 @@ def normal(name: str) -> str:
 def sounds(words: Sequence[Word]) -> Iterator[frozenset[str]]:
     """For each word of a name the sounds under which it can be found.
 
-    Its own; that sound with one letter left out, so that two names which differ in one letter have one in common; and
-    the sounds of it and its neighbours in one, since they are often written together.
+    Its own; that sound with one letter left out, so that two names which differ in one letter have one in common, but
+    for words that nearly everybody has; and the sounds of it and its neighbours in one, since they are often written
+    together.
     """
     joined = [one.sound + other.sound for one, other in pairwise(words)]
     for place, word in enumerate(words):
-        yield frozenset({word.sound, *_shortened(word.sound), *joined[max(0, place - 1) : place + 1]})
+        near = _shortened(word.sound) if word.weight == 1 else ()
+        yield frozenset({word.sound, *near, *joined[max(0, place - 1) : place + 1]})
 
 
 def strong(words: tuple[Word, ...]) -> tuple[Word, ...]:

@@ -8,10 +8,9 @@ which are opened, compared in earnest and ranked.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import combinations
 
 from hub.domain.names import Word, similarity, sounds, strong, words
-from hub.domain.offender import Conviction, Finality, Offender, OffenderFacts
+from hub.domain.offender import Conviction, Finality, Offender, OffenderFacts, Person
 
 RULES = 1
 """Number of the rules that make keys. Who changes them, or `hub.domain.names`, raises it: the index is made anew."""
@@ -57,11 +56,11 @@ class Wanted:
             keys.add(f"fir={_fir(self.fir_number)}")
         return keys
 
-    def alternatives(self) -> list[tuple[frozenset[str], ...]]:
-        """Of each of these, or of one of these lists, a record must have a key of every set.
+    def tiers(self) -> Iterator[tuple[Sequence[frozenset[str]], int]]:
+        """Groups of keys, and of how many groups a record must have a key, the best records first.
 
-        There is a set for each word of the names. A third of the words may be missing or unrecognisable; the words that
-        many people share are left aside where there are others.
+        There is a group for each word of the names; words that many people share are left aside where there are others.
+        At last a third of the words may be missing, or wrong beyond recognition.
         """
         found = [
             frozenset(f"{field}~{sound}" for sound in group)
@@ -69,8 +68,12 @@ class Wanted:
             for group in sounds(strong(words(name)))
         ]
         # A long sound has the more neighbours, and the fewer people who share it.
-        found = sorted(found, key=len, reverse=True)[:_WORDS]
-        return list(combinations(found, len(found) - len(found) // 3)) if found else []
+        groups = sorted(found, key=len, reverse=True)[:_WORDS]
+        if self.date_of_birth:
+            years = range(self.date_of_birth.year - 1, self.date_of_birth.year + 2)
+            yield [*groups, frozenset(f"born={year}" for year in years)], len(groups) + 1
+        for missing in range(len(groups) // 3 + 1):
+            yield groups, len(groups) - missing
 
     def hints(self) -> set[str]:
         """Keys of which a better candidate has more."""
@@ -84,9 +87,9 @@ class Wanted:
             return None
         person, parts = facts.person, list[tuple[float, float]]()
         if self.name:
-            parts.append((_NAME, _best(self.name, (person.full_name, person.full_name_ur))))
+            parts.append((_NAME, _best(self.name, _names(person))))
         if self.guardian:
-            parts.append((_GUARDIAN, _best(self.guardian, (person.guardian_name, person.guardian_name_ur))))
+            parts.append((_GUARDIAN, _best(self.guardian, _guardians(person))))
         if self.date_of_birth:
             parts.append((_BIRTH, nearness(self.date_of_birth, person.date_of_birth)))
         total = sum(weight for weight, _ in parts)
@@ -108,9 +111,9 @@ def keys(facts: OffenderFacts) -> set[str]:
     """The keys of a record."""
     person = facts.person
     found = {f"district={facts.district}", *_of_birth(person.date_of_birth)}
-    for name in (person.full_name, person.full_name_ur):
+    for name in _names(person):
         found.update(_of_name("name", words(name)))
-    for name in (person.guardian_name, person.guardian_name_ur):
+    for name in _guardians(person):
         found.update(_of_name("guardian", words(name)))
     for conviction in facts.standing:
         found.add(f"offence={conviction.offence_code}")
@@ -130,7 +133,15 @@ def nearness(one: date, other: date) -> float:
     return max(0.0, 0.7 - 0.2 * abs(one.year - other.year))
 
 
-def _best(name: str, known: tuple[str, str]) -> float:
+def _names(person: Person) -> Sequence[str]:
+    return [name for name in (person.full_name, person.full_name_ur) if name]
+
+
+def _guardians(person: Person) -> Sequence[str]:
+    return [name for name in (person.guardian_name, person.guardian_name_ur) if name]
+
+
+def _best(name: str, known: Sequence[str]) -> float:
     """How alike a name is to a person's, in its own script where that is known."""
     sought, spelt = words(name), [spelling for spelling in map(words, known) if spelling]
     same = [spelling for spelling in spelt if sought and spelling[0].latin == sought[0].latin]

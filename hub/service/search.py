@@ -11,7 +11,7 @@ from hub.domain.ports import AuditLog, Database
 from hub.domain.search import Candidate, Wanted
 from hub.service.feed import Feed, reach
 
-_COMPARED = 200
+_COMPARED = 100
 # Of a worker's connections; others are to find some left.
 _AT_ONCE = 2
 # Compared before others on the event loop get their turn.

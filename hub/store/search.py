@@ -1,10 +1,11 @@
 """The index by which records are found without their names: keyed hashes of their keys, see `hub.domain.search`."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from functools import cache
+from itertools import combinations
 from uuid import UUID
 
-from sqlalchemy import and_, any_, bindparam, delete, func, literal, or_, select
+from sqlalchemy import BindParameter, Select, and_, any_, bindparam, delete, func, or_, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger
@@ -22,6 +23,7 @@ _WRITE = _INSERT.on_conflict_do_update(
     index_elements=[offender_search.c.offender_id],
     set_={"rules": _INSERT.excluded.rules, "hashes": _INSERT.excluded.hashes},
 )
+_BY_INDEX = text("SET LOCAL enable_seqscan = off")
 _REMOVE = delete(offender_search).where(offender_search.c.offender_id == bindparam("id"))
 
 
@@ -41,20 +43,37 @@ async def write_keys(connection: AsyncConnection, vault: Vault, offenders: Colle
 
 async def find(connection: AsyncConnection, vault: Vault, wanted: Wanted, limit: int) -> tuple[Sequence[UUID], bool]:
     """The records that share most keys with what is wanted, and whether there are more than `limit`."""
+    # Of frequent words the planner would read the whole table; it overrates what reading the index costs.
+    await connection.execute(_BY_INDEX)
+    required, hints = (hashed(vault, keys) for keys in (wanted.required(), wanted.hints()))
+    found: dict[UUID, None] = {}
+    for groups, least in wanted.tiers():
+        arrays = {f"group_{number}": hashed(vault, group) for number, group in enumerate(groups)}
+        query = _query(len(groups), least, bool(required))
+        rows = await connection.execute(query, {**arrays, "required": required, "hints": hints, "limit": limit + 1})
+        found |= dict.fromkeys(rows.scalars())
+        if len(found) > limit:
+            break
+    return list(found)[:limit], len(found) > limit
+
+
+@cache  # To build and compile a statement takes longer than to run it; there are some thirty.
+def _query(groups: int, least: int, required: bool) -> Select[tuple[UUID]]:
     column = offender_search.c.hashes
-    conditions: list[Any] = []
-    if required := wanted.required():
-        conditions.append(column.contains(hashed(vault, required)))
-    if alternatives := wanted.alternatives():
-        of_group = {group: hashed(vault, group) for groups in alternatives for group in groups}
-        conditions.append(or_(*(and_(*(column.overlap(of_group[g]) for g in groups)) for groups in alternatives)))
-    fitting = select(offender_search).where(*conditions).limit(_ORDERED).subquery()
-    key = func.unnest(fitting.c.hashes).table_valued("key").render_derived()
-    hints = literal(hashed(vault, wanted.hints()), ARRAY(BigInteger))
-    shared = select(func.count()).select_from(key).where(key.c.key == any_(hints)).scalar_subquery()
-    query = select(fitting.c.offender_id).order_by(shared.desc(), fitting.c.offender_id).limit(limit + 1)
-    found = (await connection.execute(query)).scalars().all()
-    return found[:limit], len(found) > limit
+    fitting = select(offender_search).limit(_ORDERED)
+    if required:
+        fitting = fitting.where(column.contains(_array("required")))
+    if groups:
+        shares = [column.overlap(_array(f"group_{number}")) for number in range(groups)]
+        fitting = fitting.where(or_(*(and_(*some) for some in combinations(shares, least))))
+    fit = fitting.subquery()
+    key = func.unnest(fit.c.hashes).table_valued("key").render_derived()
+    shared = select(func.count()).select_from(key).where(key.c.key == any_(_array("hints"))).scalar_subquery()
+    return select(fit.c.offender_id).order_by(shared.desc(), fit.c.offender_id).limit(bindparam("limit"))
+
+
+def _array(name: str) -> BindParameter[Sequence[int]]:
+    return bindparam(name, type_=ARRAY(BigInteger))
 
 
 def hashed(vault: Vault, texts: Collection[str]) -> list[int]:

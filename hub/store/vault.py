@@ -11,6 +11,7 @@ import hmac
 import json
 import secrets
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -79,6 +80,8 @@ class Vault:
         self._version = keyring.version
         self._wrapping = {version: AESGCM(key) for version, key in keyring.wrapping.items()}
         self._index_key = keyring.index
+        # Most keys of a record are those of many: a hash takes ten times as long as to find it here.
+        self.search_key = lru_cache(20_000)(self._search_key)
 
     def index(self, cnic: Cnic) -> bytes:
         """The blind index of a number: 32 octets, the same each time, telling nothing without the key."""
@@ -88,7 +91,7 @@ class Vault:
         """The blind index of a person's conviction in a case (`Conviction.case`): 32 octets."""
         return hmac.digest(self._index_key, f"conviction|{cnic.digits}|{case}".encode(), hashlib.sha256)
 
-    def search_key(self, key: str) -> int:
+    def _search_key(self, key: str) -> int:
         """What stands for a key of a record (`hub.domain.search`) in the index: 8 octets, seldom shared by chance."""
         return int.from_bytes(hmac.digest(self._index_key, f"search|{key}".encode(), hashlib.sha256)[:8], signed=True)
 

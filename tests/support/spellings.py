@@ -5,7 +5,7 @@ a record has it, the Urdu ones come last.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
@@ -229,35 +229,35 @@ class Quality:
 Search = Callable[[SearchOffendersRequest], SearchOffendersResponse]
 
 
-def found_by(
-    search: Search, way: str, records: Mapping[str, Somebody], searches: int, *, with_birth: bool, **known: Any
-) -> Quality:
-    """Searches for people of a population by name and father's name.
+def query(
+    sought: Somebody, way: str, chance: random.Random, *, with_birth: bool, **known: Any
+) -> SearchOffendersRequest:
+    """A search for somebody by name and father's name.
 
     Args:
         way: one of `WAYS`.
-        records: the population, by the name of its records.
         with_birth: whether the date of birth is known as well.
-        known: further fields of each request.
+        known: further fields of the request.
     """
+    name, guardian = (getattr(spelt, way)(chance) for spelt in (sought.name, sought.guardian))
+    born = sought.date_of_birth.isoformat() if with_birth else ""
+    return SearchOffendersRequest(person_name=name, guardian=guardian, date_of_birth=born, **known)
+
+
+def found_by(
+    search: Search, way: str, population: Sequence[Somebody], searches: int, *, with_birth: bool, **known: Any
+) -> Quality:
+    """Searches for some people of a population, see `query`."""
     chance = random.Random(way)
     quality = Quality()
-    for record in chance.sample(list(records), searches):
-        sought = records[record]
-        name, guardian = (getattr(spelt, way)(chance) for spelt in (sought.name, sought.guardian))
-        born = sought.date_of_birth.isoformat() if with_birth else ""
-        request = SearchOffendersRequest(person_name=name, guardian=guardian, date_of_birth=born, **known)
-        candidates = search(request).candidates
-        right = [
-            (found := records[candidate.offender]).name == sought.name
-            and found.guardian == sought.guardian
-            and (not with_birth or found.date_of_birth == sought.date_of_birth)
-            for candidate in candidates
-        ]
+    for sought in chance.sample(population, searches):
+        wanted = (sought.name.latin, sought.guardian.latin, sought.date_of_birth.year if with_birth else 0)
+        candidates = search(query(sought, way, chance, with_birth=with_birth, **known)).candidates
+        right = [(c.full_name, c.guardian_name, c.birth_year if with_birth else 0) == wanted for c in candidates]
+        alike = sum(candidate.score >= 0.9 for candidate in candidates)
         quality.searches += 1
         quality.in_ten += any(right[:10])
         quality.first += right[:1] == [True]
-        alike = sum(candidate.score >= 0.9 for candidate in candidates)
         quality.alike += alike
         quality.right += sum(right[:alike])
     return quality
