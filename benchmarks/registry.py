@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import psycopg
 
@@ -28,7 +29,7 @@ from benchmarks.crew import OWNER, Crew, Site, split
 from benchmarks.population import generated, populate, sealed, write
 from hub.store.vault import Keyring, Vault
 from hub.transport.paging import page_token
-from nsor.common.v1.officer_pb2 import OfficerContext
+from nsor.common.v1.officer_pb2 import PURPOSE_INVESTIGATION, PURPOSE_RECORD_MAINTENANCE, OfficerContext
 from nsor.registry.v1.offender_pb2 import Offender
 from nsor.registry.v1.registry_service_pb2 import ListOffendersRequest
 from tests.support.hub import RunningHub
@@ -40,8 +41,8 @@ _BEGINNING = 10**9
 """Number of the first person who is imported: none of the population."""
 _CHUNK = 10_000
 _PAGE = 10_000
-_INVESTIGATION = OfficerContext(officer_id="P-40961", purpose="PURPOSE_INVESTIGATION", fir_number="123/2026")
-_MAINTENANCE = OfficerContext(officer_id="P-10249", purpose="PURPOSE_RECORD_MAINTENANCE")
+_INVESTIGATION = OfficerContext(officer_id="P-40961", purpose=PURPOSE_INVESTIGATION, fir_number="123/2026")
+_MAINTENANCE = OfficerContext(officer_id="P-10249", purpose=PURPOSE_RECORD_MAINTENANCE)
 _SEARCH = "/nsor.registry.v1.RegistryService/SearchOffenders"
 
 
@@ -169,7 +170,8 @@ class Measurement:
         deep.page_token = page_token(OWNER, request, str(last))
         firsts: list[float] = []
         deeps: list[float] = []
-        with self._hub.channel(OWNER) as line:
+        with self._hub.channel(OWNER) as channel:
+            line: Any = channel
             list_page = line.unary_unary("/nsor.registry.v1.RegistryService/ListOffenders")
             for _ in range(self._size.pages + 1):
                 for times, page in ((firsts, request), (deeps, deep)):

@@ -97,6 +97,7 @@ class _Worker:
                 self._audit,
                 utc_now,
                 transfer_time=timedelta(days=settings.transfer_days),
+                duplicate_likeness=settings.duplicate_likeness,
             ),
             search=Search(self._database, self._tail, self._audit, utc_now, vault.search_subject),
             lookup=Lookup(

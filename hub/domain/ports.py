@@ -94,6 +94,10 @@ class Transaction(Protocol):
         """The records that have most in common with what is wanted, and whether there are more than `limit`."""
         ...
 
+    async def sharing(self, keys: Collection[str]) -> Sequence[Offender]:
+        """The records that have one of these keys; a bounded number of them."""
+        ...
+
     async def update_offender(self, version: Version) -> None:
         """Writes the next version of a locked record; one without facts seals it, and erases what was personal."""
         ...

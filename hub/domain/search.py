@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from hub.domain.names import Word, similarity, sounds, strong, words
-from hub.domain.offender import Conviction, Finality, Offender, OffenderFacts, Person
+from hub.domain.likeness import BIRTH, GUARDIAN, NAME, best, guardians, names, nearness, person_keys
+from hub.domain.names import Word, sounds, strong, words
+from hub.domain.offender import Conviction, Finality, Offender, OffenderFacts
 
 RULES = 1
 """Number of the rules that make keys. Who changes them, or `hub.domain.names`, raises it: the index is made anew."""
 
-_NAME, _GUARDIAN, _BIRTH = 0.5, 0.3, 0.2
 _LIKE_ENOUGH = 0.6
 _WORDS = 6
 
@@ -87,11 +87,11 @@ class Wanted:
             return None
         person, parts = facts.person, list[tuple[float, float]]()
         if self.name:
-            parts.append((_NAME, _best(self.name, _names(person))))
+            parts.append((NAME, best(self.name, names(person))))
         if self.guardian:
-            parts.append((_GUARDIAN, _best(self.guardian, _guardians(person))))
+            parts.append((GUARDIAN, best(self.guardian, guardians(person))))
         if self.date_of_birth:
-            parts.append((_BIRTH, nearness(self.date_of_birth, person.date_of_birth)))
+            parts.append((BIRTH, nearness(self.date_of_birth, person.date_of_birth)))
         total = sum(weight for weight, _ in parts)
         score = sum(weight * alike for weight, alike in parts) / total if total else 1.0
         return Candidate(offender, facts, round(score, 3)) if score >= _LIKE_ENOUGH else None
@@ -110,42 +110,16 @@ class Wanted:
 def keys(facts: OffenderFacts) -> set[str]:
     """The keys of a record."""
     person = facts.person
-    found = {f"district={facts.district}", *_of_birth(person.date_of_birth)}
-    for name in _names(person):
+    found = {f"district={facts.district}", *_of_birth(person.date_of_birth), *person_keys(person)}
+    for name in names(person):
         found.update(_of_name("name", words(name)))
-    for name in _guardians(person):
+    for name in guardians(person):
         found.update(_of_name("guardian", words(name)))
     for conviction in facts.standing:
         found.add(f"offence={conviction.offence_code}")
         found.add(f"finality={conviction.finality}")
         found.add(f"fir={_fir(conviction.fir_number)}")
     return found
-
-
-def nearness(one: date, other: date) -> float:
-    """How near two dates of birth are, from 0 to 1. Typing errors are: one part wrong, or day and month swapped."""
-    if one == other:
-        return 1.0
-    same = (one.year == other.year) + (one.month == other.month) + (one.day == other.day)
-    if same == 2 or (one.year, one.month, one.day) == (other.year, other.day, other.month):
-        return 0.9
-    # Many know but the year, and that not for certain.
-    return max(0.0, 0.7 - 0.2 * abs(one.year - other.year))
-
-
-def _names(person: Person) -> Sequence[str]:
-    return [name for name in (person.full_name, person.full_name_ur) if name]
-
-
-def _guardians(person: Person) -> Sequence[str]:
-    return [name for name in (person.guardian_name, person.guardian_name_ur) if name]
-
-
-def _best(name: str, known: Sequence[str]) -> float:
-    """How alike a name is to a person's, in its own script where that is known."""
-    sought, spelt = words(name), [spelling for spelling in map(words, known) if spelling]
-    same = [spelling for spelling in spelt if sought and spelling[0].latin == sought[0].latin]
-    return max((similarity(sought, spelling) for spelling in same or spelt), default=0.0)
 
 
 def _of_name(field: str, words: Sequence[Word]) -> Iterator[str]:

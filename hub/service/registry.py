@@ -19,6 +19,7 @@ from hub.domain.node import Caller, NodeState, Purpose, Role
 from hub.domain.offender import CourtEvent, Offender, OffenderFacts, Transfer, offender_name
 from hub.domain.ports import AuditLog, Database, RequestKey, Transaction, Write
 from hub.domain.revision import Revision
+from hub.service.duplicates import Override, likely_duplicate, likely_duplicates
 from hub.service.feed import Feed, reach
 from hub.service.group_commit import GroupCommit
 
@@ -28,10 +29,11 @@ _WAITING = 2000
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A record that a caller wants to enter."""
+    """A record that a caller wants to enter, of somebody whom it may have compared with those much alike."""
 
     request: RequestKey
     facts: OffenderFacts
+    override: Override | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Registry:
     Args:
         clock: gives the current time, in UTC.
         transfer_time: in which a proposed transfer is to be answered.
+        duplicate_likeness: of two people, up to 1, from which they are taken for one.
     """
 
     def __init__(
@@ -73,20 +76,22 @@ class Registry:
         clock: Callable[[], datetime],
         *,
         transfer_time: timedelta,
+        duplicate_likeness: float,
     ) -> None:
         self._database = database
         self._feed = feed
         self._audit = audit
         self._clock = clock
         self._transfer_time = transfer_time
+        self._duplicate_likeness = duplicate_likeness
         # One for each node: its writes share transactions, and events; it cannot keep another node's waiting.
         self._groups: dict[str, GroupCommit[tuple[Caller, Draft], Written | Refused]] = {}
 
     async def create(self, caller: Caller, drafts: Sequence[Draft]) -> list[Written | Refused]:
         """Enters records; the result of each draft stands at its place.
 
-        A draft that is refused does not keep the others out: OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE,
-        REQUEST_ID_REUSED.
+        A draft that is refused does not keep the others out: OFFENDER_ALREADY_EXISTS, LIKELY_DUPLICATE,
+        CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
 
         Raises:
             Refused: DATABASE_UNAVAILABLE, and nothing is known to be written; HUB_UNAVAILABLE.
@@ -108,13 +113,14 @@ class Registry:
                 else written
                 for id, written in (await self._replays(tx, node, [d.request for d in drafts])).items()
             }
+            alike = await self._alike(tx, [d for d in drafts if d.request.id not in past])
             versions = {
                 draft.request.id: Version(
                     Offender(id=uuid7(), owner=node, version=1, facts=draft.facts, created_at=now, updated_at=now),
-                    Cause.of(caller),
+                    Cause.of(caller, _why_entered(draft)),
                 )
                 for caller, draft in entries
-                if draft.request.id not in past
+                if draft.request.id not in past and draft.request.id not in alike
             }
             entered = await tx.insert_offenders(list(versions.values()))
             fresh = {request_id: version.offender for request_id, version in versions.items()}
@@ -126,10 +132,25 @@ class Registry:
             revision = await tx.book(writes) if writes else None
             refused = [d for d in drafts if d.request.id in fresh and fresh[d.request.id].id not in entered]
             exists = await self._explain(tx, node, refused)
-        results: dict[UUID, Written | Refused] = {**past, **exists}
+        results: dict[UUID, Written | Refused] = {**past, **alike, **exists}
         if revision:
             results |= {w.request.id: Written(fresh[w.request.id], revision) for w in writes}
         return [results[draft.request.id] for draft in drafts]
+
+    async def _alike(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[UUID, Refused]:
+        """Refusals of drafts whose people are much like others on the register, and not said to be none of them."""
+        people = {draft.request.id: draft.facts.person for draft in drafts}
+        found = await likely_duplicates(tx, people, self._duplicate_likeness)
+        if any(people.keys() & others for others in found.values()):
+            # Two of one transaction: tried one by one, the second meets the first on the register.
+            raise conflict()
+        refused: dict[UUID, Refused] = {}
+        for draft in drafts:
+            compared = draft.override.not_the_same_as if draft.override else frozenset[UUID]()
+            others = {id: alike for id, alike in found.get(draft.request.id, {}).items() if id not in compared}
+            if others:
+                refused[draft.request.id] = likely_duplicate(others)
+        return refused
 
     async def get(self, caller: Caller, offender_id: UUID, *, version: int = 0, at_least: str = "") -> Offender:
         """Reads a record.
@@ -388,6 +409,14 @@ class Registry:
 
     def _entry(self, caller: Caller, offender: Offender) -> AuditEntry:
         return AuditEntry(self._clock(), caller, offender.id.bytes, "ALLOWED")
+
+
+def _why_entered(draft: Draft) -> str:
+    """What the history says of a record that was entered in spite of others much alike."""
+    if draft.override is None:
+        return ""
+    others = ", ".join(sorted(map(offender_name, draft.override.not_the_same_as)))
+    return f"not the same as {others}: {draft.override.reason}"
 
 
 def _require_owner(caller: Caller, current: Offender, reason: str) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy import or_, select
 from hub.domain.search import RULES
 from hub.store.database import PostgresDatabase
 from hub.store.search import write_keys
-from hub.store.tables import offender, offender_search
+from hub.store.tables import offender, offender_revision, offender_search
 from hub.store.transaction import open_row, select_current
 from hub.store.vault import Vault
 
@@ -40,7 +40,9 @@ class Reindex:
         count, last = 0, UUID(int=0)
         while True:
             async with self._database.connection() as connection:
-                rows = await connection.execute(_INCOMPLETE.where(offender.c.id > last))
+                rows = await connection.execute(
+                    _INCOMPLETE.where(offender.c.id > last, offender_revision.c.offender_id > last)
+                )
                 found = [open_row(self._vault, row) for row in rows]
                 await write_keys(connection, self._vault, found)
             if not found:

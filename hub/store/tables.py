@@ -128,7 +128,8 @@ offender_search = Table(
     Column("offender_id", Uuid, ForeignKey("offender.id"), primary_key=True),
     Column("rules", SmallInteger, nullable=False),
     Column("hashes", ARRAY(BigInteger), nullable=False),
-    Index(None, "hashes", postgresql_using="gin"),
+    # What is yet to be sorted in is read by every search, so it is kept short.
+    Index(None, "hashes", postgresql_using="gin", postgresql_with={"gin_pending_list_limit": 256}),
 )
 
 # Convictions that were set aside, so that no late copy brings one back: a keyed hash of person and case, and the day on

@@ -196,6 +196,9 @@ def node_of(row: Any) -> Node:
     )
 
 
+_SHARING = select_current().where(offender.c.id.in_(search.SHARING))
+
+
 class StoreTransaction:
     """See `hub.domain.ports.Transaction`, which states what each method promises."""
 
@@ -237,7 +240,7 @@ class StoreTransaction:
             entered -= barred
         new = [v for v in versions if v.offender.id in entered]
         await self._insert_versions([(v, keys[v.offender.id].plain) for v in new])
-        await search.write_keys(self._connection, self._vault, [v.offender for v in new])
+        await search.insert_keys(self._connection, self._vault, [v.offender for v in new])
         return entered
 
     async def set_aside(
@@ -287,13 +290,19 @@ class StoreTransaction:
         if owner is not None:
             query = query.where(offender.c.owner == owner)
         if before is not None:
-            query = query.where(offender.c.id < before)
+            # Of both, or a merge of the two tables begins with versions that are on the pages before.
+            query = query.where(offender.c.id < before, offender_revision.c.offender_id < before)
         return [open_row(self._vault, row) for row in await self._connection.execute(query)]
 
     async def search(self, wanted: Wanted, *, limit: int) -> tuple[Sequence[Offender], bool]:
         ids, more = await search.find(self._connection, self._vault, wanted, limit)
         rows = await self._connection.execute(select_current().where(offender.c.id.in_(ids)))
         return [open_row(self._vault, row) for row in rows], more
+
+    async def sharing(self, keys: Collection[str]) -> Sequence[Offender]:
+        await search.by_index(self._connection)
+        rows = await self._connection.execute(_SHARING, {"keys": search.hashed(self._vault, keys)})
+        return [open_row(self._vault, row) for row in rows]
 
     async def update_offender(self, version: Version) -> None:
         changed = version.offender

@@ -50,6 +50,7 @@ from hub.domain.ports import RequestKey
 from hub.domain.reconciliation import Difference
 from hub.domain.revision import Revision
 from hub.domain.search import Candidate, Wanted
+from hub.service.duplicates import Override
 from nsor.common.v1 import access_pb2, officer_pb2
 from nsor.federation.v1 import federation_service_pb2, node_pb2
 from nsor.lookup.v1 import alarm_pb2, disclosure_pb2, lookup_service_pb2
@@ -269,6 +270,22 @@ def candidate_message(candidate: Candidate) -> registry_service_pb2.OffenderCand
         birth_year=person.date_of_birth.year,
         district=candidate.facts.district,
     )
+
+
+def override(
+    message: registry_service_pb2.CreateOffenderRequest | registry_service_pb2.ImportOffendersRequest,
+) -> Override | None:
+    """That a person who is entered is none of those much alike.
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
+    if not message.HasField("duplicate_override"):
+        return None
+    given, field = message.duplicate_override, "duplicate_override.not_the_same_as"
+    others = frozenset(offender_id(name, field) for name in given.not_the_same_as)
+    with _reading() as read:
+        return Override(others, read.text("duplicate_override.reason", given.reason))
 
 
 def court_event(message: registry_service_pb2.RecordCourtEventRequest, now: datetime) -> tuple[CourtEvent, date]:

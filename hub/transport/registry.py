@@ -34,7 +34,7 @@ class RegistryServicer(RegistryServiceServicer):
         self._clock = clock
 
     async def CreateOffender(self, request: pb.CreateOffenderRequest, context: Any) -> pb.CreateOffenderResponse:
-        draft = Draft(convert.request_key(request), convert.offender_facts(request.offender, self._clock()))
+        draft = self._draft(request)
         [result] = await self._registry.create(current_caller(), [draft])
         if isinstance(result, Refused):
             raise result
@@ -158,9 +158,13 @@ class RegistryServicer(RegistryServiceServicer):
     def _read(self, row: pb.ImportOffendersRequest) -> Draft | Refused:
         try:
             validate(row)
-            return Draft(convert.request_key(row), convert.offender_facts(row.offender, self._clock()))
+            return self._draft(row)
         except Refused as refused:
             return refused
+
+    def _draft(self, entry: pb.CreateOffenderRequest | pb.ImportOffendersRequest) -> Draft:
+        facts = convert.offender_facts(entry.offender, self._clock())
+        return Draft(convert.request_key(entry), facts, convert.override(entry))
 
 
 def _answer(response: Callable[..., R], written: Written) -> R:

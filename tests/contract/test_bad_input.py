@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import grpc
 import psycopg
@@ -26,6 +26,7 @@ from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesRequest
 from nsor.monitoring.v1.notice_pb2 import TRAVEL_SCOPE_DOMESTIC, AddressChange, NameChange
 from nsor.registry.v1.offender_pb2 import FINALITY_FINAL, FINALITY_SET_ASIDE, Offender
 from nsor.registry.v1.registry_service_pb2 import (
+    CreateOffenderRequest,
     CreateOffenderResponse,
     GetOffenderRequest,
     GetPropagationRequest,
@@ -70,6 +71,14 @@ def full_offender() -> Offender:
     return offender
 
 
+def full_creation() -> CreateOffenderRequest:
+    """A request to enter a convict, with every field."""
+    request = creation(full_offender())
+    request.duplicate_override.not_the_same_as.append(f"offenders/{uuid4()}")
+    request.duplicate_override.reason = "another person"
+    return request
+
+
 def valid(written: CreateOffenderResponse) -> dict[str, Any]:
     """For every unary RPC, valid requests with every field that may be set; new ones each time."""
     name = written.offender.name
@@ -81,7 +90,7 @@ def valid(written: CreateOffenderResponse) -> dict[str, Any]:
         AddressChange(address="House 1, Street 2", district="Lahore", effective_date="2026-01-01")
     )
     requests = {
-        "create": creation(full_offender()),
+        "create": full_creation(),
         "get": GetOffenderRequest(name=name, version=1, at_least_revision=written.revision),
         "search": SearchOffendersRequest(
             person_name="Abdul Rehman",

@@ -11,7 +11,8 @@ CREATE TABLE offender_search (
     rules smallint NOT NULL,
     hashes bigint[] NOT NULL
 );
-CREATE INDEX offender_search_hashes_idx ON offender_search USING gin (hashes);
+CREATE INDEX offender_search_hashes_idx ON offender_search USING gin (hashes)
+    WITH (gin_pending_list_limit = 256);
 """
 
 

@@ -65,6 +65,7 @@ from nsor.registry.v1.registry_service_pb2 import (
     CreateOffenderResponse,
     DeclineTransferRequest,
     DeclineTransferResponse,
+    DuplicateOverride,
     GetOffenderRequest,
     GetPropagationRequest,
     GetPropagationResponse,
@@ -285,10 +286,23 @@ class Client:
         *,
         request_id: str | None = None,
         officer: OfficerContext | None = None,
+        duplicate_override: DuplicateOverride | None = None,
         timeout: float | None = None,
     ) -> CreateOffenderResponse:
-        """Enters a convicted person; this node becomes the owner of the record."""
-        request = CreateOffenderRequest(offender=offender, request_id=request_id or _new_id(), officer=officer)
+        """Enters a convicted person; this node becomes the owner of the record.
+
+        Args:
+            duplicate_override: after LIKELY_DUPLICATE: that the records which the error names are of others, and why.
+
+        Raises:
+            AlreadyExists: the CNIC is registered, or somebody much alike is.
+        """
+        request = CreateOffenderRequest(
+            offender=offender,
+            request_id=request_id or _new_id(),
+            officer=officer,
+            duplicate_override=duplicate_override,
+        )
         return self._call(self._registry.CreateOffender, request, timeout, request.request_id)
 
     def get_offender(

@@ -62,6 +62,9 @@ ADVICE: dict[ErrorReason.ValueType, str] = {
     ErrorReason.ERROR_REASON_TRANSFER_ALREADY_OPEN: "Wait for the answer, or take it back: nsor transfer decline",
     ErrorReason.ERROR_REASON_NO_OPEN_TRANSFER: "See what is open: nsor transfer list",
     ErrorReason.ERROR_REASON_NOT_RECEIVER: "The node named above decides, or NPB.",
+    ErrorReason.ERROR_REASON_LIKELY_DUPLICATE: (
+        "Compare the records named above. Is it none of them: nsor offender create --not-the-same-as ... --because ..."
+    ),
     ErrorReason.ERROR_REASON_INTERNAL: "Report it to the operator of the hub, with the trace_id if there is one.",
 }
 """What a person can do about each reason for which the hub refuses."""

@@ -32,6 +32,7 @@ class CreateOffenderRequest(_message.Message):
     OFFENDER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     OFFICER_FIELD_NUMBER: _builtins.int
+    DUPLICATE_OVERRIDE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Required. A UUID made by the caller for this one intent (AIP-155). Sent again, it gives the first answer again."""
     @_builtins.property
@@ -42,20 +43,53 @@ class CreateOffenderRequest(_message.Message):
     def officer(self) -> _officer_pb2.OfficerContext:
         """The officer who enters the record."""
 
+    @_builtins.property
+    def duplicate_override(self) -> Global___DuplicateOverride:
+        """Set after LIKELY_DUPLICATE, when the records were compared and are of other people."""
+
     def __init__(
         self,
         *,
         offender: _offender_pb2.Offender | None = ...,
         request_id: _builtins.str = ...,
         officer: _officer_pb2.OfficerContext | None = ...,
+        duplicate_override: Global___DuplicateOverride | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "officer", b"officer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duplicate_override", b"duplicate_override", "offender", b"offender", "officer", b"officer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "officer", b"officer", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate_override", b"duplicate_override", "offender", b"offender", "officer", b"officer", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateOffenderRequest: _TypeAlias = CreateOffenderRequest  # noqa: Y015
+
+@_typing.final
+class DuplicateOverride(_message.Message):
+    """That a person is none of those to whom the register finds them much alike. It stands in the history of the record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOT_THE_SAME_AS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Required. Why, 1 to 200 characters. Nothing about a victim belongs here."""
+    @_builtins.property
+    def not_the_same_as(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. The records that are of other people, `offenders/{uuid}`, 1 to 20."""
+
+    def __init__(
+        self,
+        *,
+        not_the_same_as: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["not_the_same_as", b"not_the_same_as", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DuplicateOverride: _TypeAlias = DuplicateOverride  # noqa: Y015
 
 @_typing.final
 class CreateOffenderResponse(_message.Message):
@@ -988,6 +1022,7 @@ class ImportOffendersRequest(_message.Message):
     ROW_FIELD_NUMBER: _builtins.int
     OFFENDER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DUPLICATE_OVERRIDE_FIELD_NUMBER: _builtins.int
     row: _builtins.int
     """Required. Number of the row in the caller's source, from 1. It comes back with the result."""
     request_id: _builtins.str
@@ -996,16 +1031,21 @@ class ImportOffendersRequest(_message.Message):
     def offender(self) -> _offender_pb2.Offender:
         """Required. The record. Output-only fields are ignored."""
 
+    @_builtins.property
+    def duplicate_override(self) -> Global___DuplicateOverride:
+        """Set after LIKELY_DUPLICATE, when the records were compared and are of other people."""
+
     def __init__(
         self,
         *,
         row: _builtins.int = ...,
         offender: _offender_pb2.Offender | None = ...,
         request_id: _builtins.str = ...,
+        duplicate_override: Global___DuplicateOverride | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duplicate_override", b"duplicate_override", "offender", b"offender"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "request_id", b"request_id", "row", b"row"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate_override", b"duplicate_override", "offender", b"offender", "request_id", b"request_id", "row", b"row"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -38,7 +38,7 @@ class RegistryServiceStub:
     CreateOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.CreateOffenderRequest, _registry_service_pb2.CreateOffenderResponse]
     """Enters a convicted person. The caller becomes the owner of the record.
 
-    Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, LIKELY_DUPLICATE, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
     """
     GetOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetOffenderRequest, _registry_service_pb2.GetOffenderResponse]
     """Reads one record as it is, or as it was at an earlier version.
@@ -131,7 +131,7 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     CreateOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.CreateOffenderRequest, _registry_service_pb2.CreateOffenderResponse]  # type: ignore[assignment]
     """Enters a convicted person. The caller becomes the owner of the record.
 
-    Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, LIKELY_DUPLICATE, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
     """
     GetOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetOffenderRequest, _registry_service_pb2.GetOffenderResponse]  # type: ignore[assignment]
     """Reads one record as it is, or as it was at an earlier version.
@@ -227,7 +227,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_registry_service_pb2.CreateOffenderResponse, _abc.Awaitable[_registry_service_pb2.CreateOffenderResponse]]:
         """Enters a convicted person. The caller becomes the owner of the record.
 
-        Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, LIKELY_DUPLICATE, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
