@@ -1,7 +1,7 @@
 """Keeping the register: enter, read and change records, to their end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -113,15 +113,17 @@ class Registry:
                 else written
                 for id, written in (await self._replays(tx, node, [d.request for d in drafts])).items()
             }
-            alike = await self._alike(tx, [d for d in drafts if d.request.id not in past])
             versions = {
                 draft.request.id: Version(
                     Offender(id=uuid7(), owner=node, version=1, facts=draft.facts, created_at=now, updated_at=now),
                     Cause.of(caller, _why_entered(draft)),
                 )
                 for caller, draft in entries
-                if draft.request.id not in past and draft.request.id not in alike
+                if draft.request.id not in past
             }
+            ids = {versions[d.request.id].offender.id: d for d in drafts if d.request.id in versions}
+            alike = await self._alike(tx, ids)
+            versions = {id: version for id, version in versions.items() if id not in alike}
             entered = await tx.insert_offenders(list(versions.values()))
             fresh = {request_id: version.offender for request_id, version in versions.items()}
             writes = [
@@ -132,25 +134,41 @@ class Registry:
             revision = await tx.book(writes) if writes else None
             refused = [d for d in drafts if d.request.id in fresh and fresh[d.request.id].id not in entered]
             exists = await self._explain(tx, node, refused)
-        results: dict[UUID, Written | Refused] = {**past, **alike, **exists}
+        # Of two much alike in one transaction the first may not have been entered.
+        missing = {offender.id for offender in fresh.values()} - entered
+        likely = {
+            id: likely_duplicate(rest) if (rest := {o: others[o] for o in others.keys() - missing}) else conflict()
+            for id, others in alike.items()
+        }
+        results: dict[UUID, Written | Refused] = {**past, **likely, **exists}
         if revision:
             results |= {w.request.id: Written(fresh[w.request.id], revision) for w in writes}
         return [results[draft.request.id] for draft in drafts]
 
-    async def _alike(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[UUID, Refused]:
-        """Refusals of drafts whose people are much like others on the register, and not said to be none of them."""
-        people = {draft.request.id: draft.facts.person for draft in drafts}
+    async def _alike(self, tx: Transaction, drafts: Mapping[UUID, Draft]) -> dict[UUID, Mapping[UUID, float]]:
+        """The drafts of people who are much like others, and not said to be none of them: by their requests.
+
+        Args:
+            drafts: by the ids of the records that they would be.
+
+        Returns how alike each is to which records: of the register, and of the drafts before it.
+        """
+        people = {id: draft.facts.person for id, draft in drafts.items()}
         found = await likely_duplicates(tx, people, self._duplicate_likeness)
-        if any(people.keys() & others for others in found.values()):
-            # Two of one transaction: tried one by one, the second meets the first on the register.
-            raise conflict()
-        refused: dict[UUID, Refused] = {}
-        for draft in drafts:
+        alike: dict[UUID, Mapping[UUID, float]] = {}
+        before: set[UUID] = set()
+        for id, draft in drafts.items():
             compared = draft.override.not_the_same_as if draft.override else frozenset[UUID]()
-            others = {id: alike for id, alike in found.get(draft.request.id, {}).items() if id not in compared}
+            others = {
+                other: likeness
+                for other, likeness in found.get(id, {}).items()
+                if other not in compared and (other in before or other not in people)
+            }
             if others:
-                refused[draft.request.id] = likely_duplicate(others)
-        return refused
+                alike[draft.request.id] = others
+            else:
+                before.add(id)
+        return alike
 
     async def get(self, caller: Caller, offender_id: UUID, *, version: int = 0, at_least: str = "") -> Offender:
         """Reads a record.

@@ -240,7 +240,7 @@ class StoreTransaction:
             entered -= barred
         new = [v for v in versions if v.offender.id in entered]
         await self._insert_versions([(v, keys[v.offender.id].plain) for v in new])
-        await search.insert_keys(self._connection, self._vault, [v.offender for v in new])
+        await search.write_keys(self._connection, self._vault, [v.offender for v in new])
         return entered
 
     async def set_aside(
