@@ -36,10 +36,12 @@ fault-quick: .venv/installed ## The same in short
 bench: .venv/installed ## All benchmarks
 	$(BIN)/python -m benchmarks.feed
 	$(BIN)/python -m benchmarks.lookup
+	$(BIN)/python -m benchmarks.registry
 
 bench-quick: .venv/installed ## The same, a minute each
 	$(BIN)/python -m benchmarks.feed --quick
 	$(BIN)/python -m benchmarks.lookup --quick
+	$(BIN)/python -m benchmarks.registry --quick
 
 check: .venv/installed ## Lint, types, architecture, contract, generated code
 	ruff check .

@@ -21,12 +21,18 @@ _WOMEN = {
     "Rabia": "رابعہ", "Saima": "صائمہ", "Sana": "ثنا", "Zainab": "زینب",
 }  # fmt: skip
 _FAMILIES = {
-    "Abbasi": "عباسی", "Awan": "اعوان", "Baloch": "بلوچ", "Bhatti": "بھٹی", "Butt": "بٹ", "Chaudhry": "چوہدری",
-    "Gujjar": "گجر", "Hussain": "حسین", "Iqbal": "اقبال", "Khan": "خان", "Malik": "ملک", "Mirza": "مرزا",
+    "Abbasi": "عباسی", "Awan": "اعوان", "Baloch": "بلوچ", "Bhatti": "بھٹی", "Chaudhry": "چوہدری",
+    "Dogar": "ڈوگر", "Gujjar": "گجر",
+    "Hussain": "حسین", "Iqbal": "اقبال", "Khan": "خان", "Malik": "ملک", "Mirza": "مرزا",
     "Qureshi": "قریشی", "Rajput": "راجپوت", "Shah": "شاہ", "Sheikh": "شیخ", "Siddiqui": "صدیقی", "Soomro": "سومرو",
 }  # fmt: skip
 _SEXES = {pb.SEX_MALE: 0.94, pb.SEX_FEMALE: 0.04, pb.SEX_X: 0.02}
 _FINALITIES = {pb.FINALITY_FINAL: 0.8, pb.FINALITY_APPEAL_WINDOW: 0.2}
+
+
+def names() -> dict[str, str]:
+    """The names that people here can have, in Latin and Urdu script."""
+    return _MEN | _WOMEN | _FAMILIES
 
 
 def cnic(number: int) -> str:
@@ -49,11 +55,27 @@ def offenders(count: int, *, province: str, seed: int, first: int = 0) -> Iterat
         yield _offender(chance, number, places)
 
 
+def _identity(number: int, names: list[str]) -> tuple[str, str, str, date]:
+    """Given name, father's, family's and date of birth of a person, so that nobody is taken for another.
+
+    Those who share all names differ in two parts of the date, as far as there are fewer than 336 of them.
+    """
+    fathers, families = list(_MEN), list(_FAMILIES)
+    turn, place = divmod(number, len(names) * len(fathers) * len(families))
+    # A prime that divides none of these numbers mixes them, and gives none twice.
+    place = place * 2477 % (len(names) * len(fathers) * len(families))
+    rest, given = divmod(place, len(names))
+    family, father = divmod(rest, len(fathers))
+    month, day = turn % 12, turn // 12 % 28
+    year = 3 * month + 7 * day
+    birth = date(1950 + (year + place) % 50, 1 + (month + place // 50) % 12, 1 + (day + place // 600) % 28)
+    return names[given], fathers[father], families[family], birth
+
+
 def _offender(chance: random.Random, number: int, places: list[str]) -> pb.Offender:
     [sex] = chance.choices(list(_SEXES), list(_SEXES.values()))
     names = _WOMEN if sex == pb.SEX_FEMALE else _MEN
-    given, father, family = chance.choice(list(names)), chance.choice(list(_MEN)), chance.choice(list(_FAMILIES))
-    birth = date(1950, 1, 1) + timedelta(days=chance.randrange(365 * 50))
+    given, father, family, birth = _identity(number, list(names))
     district = chance.choice(places)
     convicted = max(birth + timedelta(days=365 * 18), date(2022, 1, 1)) + timedelta(days=chance.randrange(1400))
     [finality] = chance.choices(list(_FINALITIES), list(_FINALITIES.values()))

@@ -32,12 +32,14 @@ from hub.service.membership import Membership
 from hub.service.monitoring import Monitoring
 from hub.service.nodes import NodeDirectory
 from hub.service.registry import Registry
+from hub.service.search import Search
 from hub.service.vetting import Vetting
 from hub.service.vigilance import Thresholds, Vigilance
 from hub.signing import signer_of
 from hub.store.database import PostgresDatabase
 from hub.store.feed import FeedStore
 from hub.store.keys import key_provider, rewrap
+from hub.store.reindex import Reindex
 from hub.store.vault import Vault, VaultError
 from hub.store.watch_lists import WatchLists
 from hub.transport.contract import method_policies
@@ -53,6 +55,7 @@ _REFRESH_SECONDS = 0.5
 _GRACE_SECONDS = 5
 _LAG_SECONDS = 10
 _KEYS_SECONDS = 5
+_REINDEX_SECONDS = 3600
 
 
 def run_worker(settings: HubSettings, address: str, enrol_address: str, on_ready: Callable[[], None]) -> None:
@@ -76,6 +79,7 @@ class _Worker:
         telemetry.start(self._database.engine.sync_engine)
         self._index = LookupIndex()
         self._feed_store = feed_store = FeedStore(self._database, vault)
+        self._reindex = Reindex(self._database, vault)
         self._tail = Tail(feed_store, self._apply)
         self._audit = AuditWriter(self._database)
         self._directory = NodeDirectory(self._database)
@@ -114,7 +118,9 @@ class _Worker:
                 vault.index,
                 utc_now,
                 transfer_time=timedelta(days=settings.transfer_days),
+                duplicate_likeness=settings.duplicate_likeness,
             ),
+            search=Search(self._database, self._tail, self._audit, utc_now, vault.search_subject),
             lookup=Lookup(
                 self._index,
                 self._tail,
@@ -185,6 +191,7 @@ class _Worker:
                     self._report(on_ready),
                     self._measure_lag(),
                     self._change_keys(),
+                    self._complete_search_index(),
                 )
             ]
             await stopping.wait()
@@ -258,6 +265,16 @@ class _Worker:
                 log.warning("keys were not wrapped anew: %s", refused.reason)
             except (OSError, ValueError, VaultError) as error:
                 log.error("the keys could not be read, those from before stay: %s", type(error).__name__)
+
+    async def _complete_search_index(self) -> None:
+        while True:
+            try:
+                if count := await self._reindex.run():
+                    log.info("records indexed for searches: %d", count)
+            except Refused as refused:
+                log.warning("the search index could not be completed: %s", refused.reason)
+            # Again, since workers of an older version can go on writing for a while.
+            await asyncio.sleep(_REINDEX_SECONDS)
 
     def _observe_age(self, _: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
         age = self._tail.age()

@@ -105,6 +105,13 @@ class HubSettings(BaseSettings):
         gt=0,
         description="Days to answer a proposed transfer; afterwards it is overdue, and NPB sees to it. Assumed.",
     )
+    duplicate_likeness: float = Field(
+        default=0.9,
+        ge=0.5,
+        le=2,
+        description="Likeness by names and date of birth, up to 1, from which somebody who is entered is taken for"
+        " somebody on the register, unless the caller says why not; above 1: never. Assumed.",
+    )
     reflection: bool = Field(default=False, description="Whether gRPC reflection is on.")
 
     @field_validator("dsn", "owner_dsn")

@@ -18,6 +18,7 @@ from hub.domain.node import Enrolment, Node, NodeChange
 from hub.domain.notice import Notice
 from hub.domain.offender import Conviction, Offender, Transfer
 from hub.domain.revision import Revision
+from hub.domain.search import Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,14 @@ class Transaction(Protocol):
         self, *, owner: str | None, before: UUID | None, limit: int, where: Filter = ()
     ) -> Sequence[Offender]:
         """Records, newest first, older than `before`."""
+        ...
+
+    async def search(self, wanted: Wanted, *, limit: int) -> tuple[Sequence[Offender], bool]:
+        """The records that have most in common with what is wanted, and whether there are more than `limit`."""
+        ...
+
+    async def sharing(self, keys: Collection[str]) -> Sequence[Offender]:
+        """The records that have one of these keys; a bounded number of them."""
         ...
 
     async def update_offender(self, before: Offender, version: Version) -> bool:

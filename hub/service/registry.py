@@ -1,7 +1,7 @@
 """Keeping the register: enter, read and change records, to their end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -24,6 +24,7 @@ from hub.domain.offender import CourtEvent, Finality, Offender, OffenderFacts, T
 from hub.domain.person import IdentityEvent
 from hub.domain.ports import AuditLog, Database, RequestKey, Transaction, Write
 from hub.domain.revision import Revision
+from hub.service.duplicates import Override, likely_duplicate, likely_duplicates
 from hub.service.feed import Feed, reach
 from hub.service.group_commit import GroupCommit
 
@@ -33,10 +34,11 @@ _WAITING = 2000
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A record that a caller wants to enter."""
+    """A record that a caller wants to enter, of somebody whom it may have compared with those much alike."""
 
     request: RequestKey
     facts: OffenderFacts
+    override: Override | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Registry:
         blind_index: the keyed hash that stands for a number in the audit log.
         clock: gives the current time, in UTC.
         transfer_time: in which a proposed transfer is to be answered.
+        duplicate_likeness: of two people, up to 1, from which they are taken for one.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Registry:
         clock: Callable[[], datetime],
         *,
         transfer_time: timedelta,
+        duplicate_likeness: float,
     ) -> None:
         self._database = database
         self._feed = feed
@@ -91,14 +95,15 @@ class Registry:
         self._blind_index = blind_index
         self._clock = clock
         self._transfer_time = transfer_time
+        self._duplicate_likeness = duplicate_likeness
         # One for each node: its writes share transactions, and events; it cannot keep another node's waiting.
         self._groups: dict[str, GroupCommit[tuple[Caller, Draft], Written | Refused]] = {}
 
     async def create(self, caller: Caller, drafts: Sequence[Draft]) -> list[Written | Refused]:
         """Enters records; the result of each draft stands at its place.
 
-        A draft that is refused does not keep the others out: OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE,
-        REQUEST_ID_REUSED.
+        A draft that is refused does not keep the others out: OFFENDER_ALREADY_EXISTS, LIKELY_DUPLICATE,
+        CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
 
         Raises:
             Refused: DATABASE_UNAVAILABLE, and nothing is known to be written; HUB_UNAVAILABLE.
@@ -142,11 +147,14 @@ class Registry:
         versions = {
             draft.request.id: Version(
                 Offender(id=uuid7(), owner=node, version=1, facts=draft.facts, created_at=now, updated_at=now),
-                Cause.of(caller),
+                Cause.of(caller, _why_entered(draft)),
             )
             for caller, draft in entries
             if draft.request.id not in past
         }
+        ids = {versions[d.request.id].offender.id: d for d in drafts if d.request.id in versions}
+        alike = await self._alike(tx, ids)
+        versions = {id: version for id, version in versions.items() if id not in alike}
         entered = await tx.insert_offenders(list(versions.values()))
         fresh = {request_id: version.offender for request_id, version in versions.items()}
         writes = [
@@ -157,10 +165,41 @@ class Registry:
         revision = await tx.book(writes) if writes else None
         refused = [d for d in drafts if d.request.id in fresh and fresh[d.request.id].id not in entered]
         exists = await self._explain(tx, node, refused)
-        results: dict[UUID, Written | Refused] = {**past, **exists}
+        # Of two much alike in one transaction the first may not have been entered.
+        missing = {offender.id for offender in fresh.values()} - entered
+        likely = {
+            id: likely_duplicate(rest) if (rest := {o: others[o] for o in others.keys() - missing}) else conflict()
+            for id, others in alike.items()
+        }
+        results: dict[UUID, Written | Refused] = {**past, **likely, **exists}
         if revision:
             results |= {w.request.id: Written(fresh[w.request.id], revision) for w in writes}
         return [results[draft.request.id] for draft in drafts]
+
+    async def _alike(self, tx: Transaction, drafts: Mapping[UUID, Draft]) -> dict[UUID, Mapping[UUID, float]]:
+        """The drafts of people who are much like others, and not said to be none of them: by their requests.
+
+        Args:
+            drafts: by the ids of the records that they would be.
+
+        Returns how alike each is to which records: of the register, and of the drafts before it.
+        """
+        people = {id: draft.facts.person for id, draft in drafts.items()}
+        found = await likely_duplicates(tx, people, self._duplicate_likeness)
+        alike: dict[UUID, Mapping[UUID, float]] = {}
+        before: set[UUID] = set()
+        for id, draft in drafts.items():
+            compared = draft.override.not_the_same_as if draft.override else frozenset[UUID]()
+            others = {
+                other: likeness
+                for other, likeness in found.get(id, {}).items()
+                if other not in compared and (other in before or other not in people)
+            }
+            if others:
+                alike[draft.request.id] = others
+            else:
+                before.add(id)
+        return alike
 
     async def get(self, caller: Caller, offender_id: UUID, *, version: int = 0, at_least: str = "") -> Offender:
         """Reads a record.
@@ -505,6 +544,14 @@ async def _hold_set_aside(tx: Transaction, record: Offender, facts: OffenderFact
         for conviction in facts.convictions:
             if conviction.finality is Finality.SET_ASIDE and conviction.finality_date:
                 await tx.insert_set_aside(record.id, document, conviction, conviction.finality_date)
+
+
+def _why_entered(draft: Draft) -> str:
+    """What the history says of a record that was entered in spite of others much alike."""
+    if draft.override is None:
+        return ""
+    others = ", ".join(sorted(map(offender_name, draft.override.not_the_same_as)))
+    return f"not the same as {others}: {draft.override.reason}"
 
 
 def _require_owner(caller: Caller, current: Offender, reason: str) -> None:

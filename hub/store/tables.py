@@ -20,6 +20,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Numeric,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -127,6 +128,17 @@ offender_revision = Table(
     Column("transfer_receiver", Text, ForeignKey("node.id")),
     _time("transfer_due_at", nullable=True),
     Index(None, "offender_id", "version", postgresql_where=text("transfer_receiver IS NOT NULL")),
+)
+
+# What records are found by: `hashes` stand for its keys, see `hub.store.search`. A sealed record has no row.
+offender_search = Table(
+    "offender_search",
+    metadata,
+    Column("offender_id", Uuid, ForeignKey("offender.id"), primary_key=True),
+    Column("rules", SmallInteger, nullable=False),
+    Column("hashes", ARRAY(BigInteger), nullable=False),
+    # What is yet to be sorted in is read by every search, so it is kept short.
+    Index(None, "hashes", postgresql_using="gin", postgresql_with={"gin_pending_list_limit": 256}),
 )
 
 # Convictions that were set aside, so that no late copy brings one back: a keyed hash of person and case, and the day on

@@ -29,7 +29,8 @@ from hub.domain.notice import Notice
 from hub.domain.offender import Conviction, Offender, Transfer
 from hub.domain.ports import PastRequest, RequestKey, Write
 from hub.domain.revision import Revision
-from hub.store import bodies
+from hub.domain.search import Wanted
+from hub.store import bodies, search
 from hub.store.tables import (
     disclosure_policy,
     enrolment,
@@ -215,6 +216,9 @@ def node_of(row: Any) -> Node:
     )
 
 
+_SHARING = select_current().where(offender.c.id.in_(search.SHARING))
+
+
 class StoreTransaction:
     """See `hub.domain.ports.Transaction`, which states what each method promises."""
 
@@ -255,7 +259,9 @@ class StoreTransaction:
         ]
         if rows:
             await self._connection.execute(_INSERT_OFFENDERS, rows)
-        await self._insert_versions([(v, keys[v.offender.id].plain) for v in versions if v.offender.id in entered])
+        new = [v for v in versions if v.offender.id in entered]
+        await self._insert_versions([(v, keys[v.offender.id].plain) for v in new])
+        await search.write_keys(self._connection, self._vault, [v.offender for v in new])
         return entered
 
     async def _claim(self, claims: Collection[tuple[bytes, UUID]]) -> set[tuple[bytes, UUID]]:
@@ -322,8 +328,19 @@ class StoreTransaction:
         if owner is not None:
             query = query.where(offender.c.owner == owner)
         if before is not None:
-            query = query.where(offender.c.id < before)
+            # Of both, or a merge of the two tables begins with versions that are on the pages before.
+            query = query.where(offender.c.id < before, offender_revision.c.offender_id < before)
         return [open_row(self._vault, row) for row in await self._connection.execute(query)]
+
+    async def search(self, wanted: Wanted, *, limit: int) -> tuple[Sequence[Offender], bool]:
+        ids, more = await search.find(self._connection, self._vault, wanted, limit)
+        rows = await self._connection.execute(select_current().where(offender.c.id.in_(ids)))
+        return [open_row(self._vault, row) for row in rows], more
+
+    async def sharing(self, keys: Collection[str]) -> Sequence[Offender]:
+        await search.by_index(self._connection)
+        rows = await self._connection.execute(_SHARING, {"keys": search.hashed(self._vault, keys)})
+        return [open_row(self._vault, row) for row in rows]
 
     async def update_offender(self, before: Offender, version: Version) -> bool:
         changed = version.offender
@@ -345,6 +362,7 @@ class StoreTransaction:
         wrapped = (await self._connection.execute(statement)).scalar_one()
         key = bodies.unwrap(self._vault, changed.id, wrapped) if wrapped else None
         await self._insert_versions([(version, key)])
+        await search.write_keys(self._connection, self._vault, [changed])
         return True
 
     def _numbers(self, record: Offender) -> set[bytes]:

@@ -30,8 +30,10 @@ from hub.domain.errors import Violation, invalid
 from hub.domain.feed import Event, FederationStatus, IndexedOffender, Progress
 from hub.domain.history import Version
 from hub.domain.lookup import Answer, DisclosedPerson
+from hub.domain.names import words
 from hub.domain.node import Node, Officer, Purpose, Role
 from hub.domain.notice import AddressChange, NameChange, Notice, NoticeFacts, Travel, TravelScope
+from hub.domain.offences import find_offence
 from hub.domain.offender import (
     Conviction,
     CourtEvent,
@@ -56,7 +58,9 @@ from hub.domain.person import (
 from hub.domain.ports import RequestKey
 from hub.domain.reconciliation import Difference
 from hub.domain.revision import Revision
+from hub.domain.search import Candidate, Wanted
 from hub.domain.vetting import Alert, NewPerson, WatchedPerson
+from hub.service.duplicates import Override
 from nsor.common.v1 import access_pb2, officer_pb2
 from nsor.federation.v1 import federation_service_pb2, node_pb2
 from nsor.lookup.v1 import alarm_pb2, disclosure_pb2, lookup_service_pb2, vetting_service_pb2, watch_list_pb2
@@ -277,6 +281,66 @@ def document(message: registry_service_pb2.FindOffenderRequest) -> Document:
             case _:
                 found = read.cnic("cnic", message.cnic)
     return found or _NO_CNIC
+
+
+def wanted(message: registry_service_pb2.SearchOffendersRequest, now: datetime) -> Wanted:
+    """What is known of a person who is sought.
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
+    with _reading() as read:
+        found = Wanted(
+            name=read.text("person_name", message.person_name, required=False),
+            guardian=read.text("guardian", message.guardian, required=False),
+            date_of_birth=read.optional_day("date_of_birth", message.date_of_birth),
+            district=read.district("district", message.district) if message.district else "",
+            offence_code=message.offence_code,
+            finality=_member(Finality, offender_pb2.Finality, message.finality) if message.finality else None,
+            fir_number=message.fir_number,
+        )
+        if found.date_of_birth and found.date_of_birth > today(now):
+            read.wrong("date_of_birth", "IN_FUTURE", "must not lie in the future")
+        if found.offence_code and not find_offence(found.offence_code):
+            read.wrong("offence_code", "UNKNOWN_OFFENCE", "is not in the offence table")
+        for field, name in (("person_name", found.name), ("guardian", found.guardian)):
+            if name and not words(name):
+                read.wrong(field, "NO_NAME", "must hold a word in Latin or Urdu letters")
+        if not (found.name or found.guardian or found.fir_number or read.violations):
+            read.wrong("person_name", "REQUIRED", "must be given, or the guardian, or the FIR number")
+    return found
+
+
+def candidate_message(candidate: Candidate) -> registry_service_pb2.OffenderCandidate:
+    """A record that a search found, as a message."""
+    person = candidate.facts.person
+    return registry_service_pb2.OffenderCandidate(
+        offender=candidate.offender.name,
+        score=candidate.score,
+        owner=f"nodes/{candidate.offender.owner}",
+        full_name=person.full_name,
+        full_name_ur=person.full_name_ur,
+        guardian_name=person.guardian_name,
+        guardian_name_ur=person.guardian_name_ur,
+        birth_year=person.date_of_birth.year,
+        district=candidate.facts.district,
+    )
+
+
+def override(
+    message: registry_service_pb2.CreateOffenderRequest | registry_service_pb2.ImportOffendersRequest,
+) -> Override | None:
+    """That a person who is entered is none of those much alike.
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
+    if not message.HasField("duplicate_override"):
+        return None
+    given, field = message.duplicate_override, "duplicate_override.not_the_same_as"
+    others = frozenset(offender_id(name, field) for name in given.not_the_same_as)
+    with _reading() as read:
+        return Override(others, read.text("duplicate_override.reason", given.reason))
 
 
 def court_event(message: registry_service_pb2.RecordCourtEventRequest, now: datetime) -> tuple[CourtEvent, date]:

@@ -10,6 +10,7 @@ from uuid import UUID
 from hub.domain.errors import Refused, Violation, invalid
 from hub.domain.offender import OffenderFacts, OffenderStatus
 from hub.service.registry import Draft, Edit, Registry, Written
+from hub.service.search import Search
 from hub.transport import convert
 from hub.transport.batches import batches
 from hub.transport.contract import reason_value
@@ -28,17 +29,19 @@ _FILTERED: Mapping[str, Callable[[str], str | datetime]] = {
     "create_time": time,
     "update_time": time,
 }
+_CANDIDATES = 20
 
 
 class RegistryServicer(RegistryServiceServicer):
     """Converts, calls the use case, converts back."""
 
-    def __init__(self, registry: Registry, clock: Callable[[], datetime]) -> None:
+    def __init__(self, registry: Registry, search: Search, clock: Callable[[], datetime]) -> None:
         self._registry = registry
+        self._search = search
         self._clock = clock
 
     async def CreateOffender(self, request: pb.CreateOffenderRequest, context: Any) -> pb.CreateOffenderResponse:
-        draft = Draft(convert.request_key(request), convert.offender_facts(request.offender, self._clock()))
+        draft = self._draft(request)
         [result] = await self._registry.create(current_caller(), [draft])
         if isinstance(result, Refused):
             raise result
@@ -73,6 +76,15 @@ class RegistryServicer(RegistryServiceServicer):
             offenders=[convert.offender_message(offender) for offender in offenders],
             next_page_token=page_token(caller.node.id, request, str(last.id)) if last else "",
         )
+
+    async def SearchOffenders(self, request: pb.SearchOffendersRequest, context: Any) -> pb.SearchOffendersResponse:
+        candidates, more = await self._search.search(
+            current_caller(),
+            convert.wanted(request, self._clock()),
+            limit=request.max_results or _CANDIDATES,
+            at_least=request.at_least_revision,
+        )
+        return pb.SearchOffendersResponse(candidates=map(convert.candidate_message, candidates), truncated=more)
 
     async def ListOffenderRevisions(
         self, request: pb.ListOffenderRevisionsRequest, context: Any
@@ -181,11 +193,18 @@ class RegistryServicer(RegistryServiceServicer):
     def _read(self, row: pb.ImportOffendersRequest) -> Draft | Refused:
         try:
             validate(row)
+            entry = row
             if row.validate_only:  # has the key of the row itself, so that one that was written is found as written
-                row = pb.ImportOffendersRequest(row=row.row, offender=row.offender, request_id=row.request_id)
-            return Draft(convert.request_key(row), convert.offender_facts(row.offender, self._clock()))
+                entry = pb.ImportOffendersRequest()
+                entry.CopyFrom(row)
+                entry.ClearField("validate_only")
+            return self._draft(entry)
         except Refused as refused:
             return refused
+
+    def _draft(self, entry: pb.CreateOffenderRequest | pb.ImportOffendersRequest) -> Draft:
+        facts = convert.offender_facts(entry.offender, self._clock())
+        return Draft(convert.request_key(entry), facts, convert.override(entry))
 
 
 def _answer(response: Callable[..., R], written: Written) -> R:

@@ -17,6 +17,7 @@ from hub.service.lookup import Lookup
 from hub.service.membership import Membership
 from hub.service.monitoring import Monitoring
 from hub.service.registry import Registry
+from hub.service.search import Search
 from hub.service.vetting import Vetting
 from hub.service.vigilance import Vigilance
 from hub.transport import health
@@ -72,6 +73,7 @@ class UseCases:
     """What the servicers call."""
 
     registry: Registry
+    search: Search
     lookup: Lookup
     disclosure: Disclosure
     vigilance: Vigilance
@@ -158,7 +160,7 @@ def build_server(
         RuntimeError: the address is not to be had.
     """
     server = grpc.aio.server(interceptors=[pipeline], options=_OPTIONS)
-    add_RegistryServiceServicer_to_server(RegistryServicer(use_cases.registry, clock), server)
+    add_RegistryServiceServicer_to_server(RegistryServicer(use_cases.registry, use_cases.search, clock), server)
     lookup = LookupServicer(use_cases.lookup, use_cases.disclosure, use_cases.vigilance)
     add_LookupServiceServicer_to_server(lookup, server)
     add_FederationServiceServicer_to_server(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import grpc
 import psycopg
@@ -24,8 +24,9 @@ from nsor.federation.v1.federation_service_pb2 import (
 from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesRequest
 from nsor.monitoring.v1.notice_pb2 import TRAVEL_SCOPE_DOMESTIC, AddressChange, NameChange
-from nsor.registry.v1.offender_pb2 import FINALITY_SET_ASIDE, Offender
+from nsor.registry.v1.offender_pb2 import FINALITY_FINAL, FINALITY_SET_ASIDE, Offender
 from nsor.registry.v1.registry_service_pb2 import (
+    CreateOffenderRequest,
     CreateOffenderResponse,
     FindOffenderRequest,
     GetOffenderRequest,
@@ -33,6 +34,7 @@ from nsor.registry.v1.registry_service_pb2 import (
     ListOffenderRevisionsRequest,
     ListOffendersRequest,
     ListTransfersRequest,
+    SearchOffendersRequest,
 )
 from tests.support.contract import (
     INVESTIGATION,
@@ -72,6 +74,14 @@ def full_offender() -> Offender:
     return offender
 
 
+def full_creation() -> CreateOffenderRequest:
+    """A request to enter a convict, with every field."""
+    request = creation(full_offender())
+    request.duplicate_override.not_the_same_as.append(f"offenders/{uuid4()}")
+    request.duplicate_override.reason = "another person"
+    return request
+
+
 def valid(written: CreateOffenderResponse) -> dict[str, Any]:
     """For every unary RPC, valid requests with every field that may be set; new ones each time."""
     name = written.offender.name
@@ -83,11 +93,22 @@ def valid(written: CreateOffenderResponse) -> dict[str, Any]:
         AddressChange(address="House 1, Street 2", district="Lahore", effective_date="2026-01-01")
     )
     requests = {
-        "create": creation(full_offender()),
+        "create": full_creation(),
         "get": GetOffenderRequest(name=name, version=1, at_least_revision=written.revision),
         "find": FindOffenderRequest(cnic=written.offender.person.cnic, at_least_revision=written.revision),
         "find-nic": FindOffenderRequest(old_nic=fresh_old_nic()),
         "find-passport": FindOffenderRequest(passport=fresh_passport()),
+        "search": SearchOffendersRequest(
+            person_name="Abdul Rehman",
+            guardian="عبد الستار",
+            date_of_birth="1985-03-02",
+            district="Lahore",
+            offence_code="PPC-376",
+            finality=FINALITY_FINAL,
+            fir_number="77/2024",
+            max_results=10,
+            at_least_revision=written.revision,
+        ),
         "history": ListOffenderRevisionsRequest(name=name, page_size=10),
         "list": ListOffendersRequest(page_size=10, at_least_revision=written.revision),
         "update": change(written.offender, "person", "district", "convictions"),
@@ -391,6 +412,9 @@ def test_a_name_is_in_its_script(refuses: Refuses, kind: str, path: str) -> None
         ("find-nic", "old_nic", "123456789012"),
         ("find-passport", "passport.country", "XXX"),
         ("find-passport", "passport.number", "P<1234567"),
+        ("search", "offence_code", "PPC-9999"),
+        ("search", "person_name", "٪ 123"),
+        ("search", "guardian", "名前"),
         ("update", "offender.name", NOT_SET),
         ("update", "offender.name", "offenders/somebody"),
         ("update", "offender.etag", NOT_SET),

@@ -22,7 +22,7 @@ from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_HIT
 from nsor.monitoring.v1.notice_pb2 import AddressChange, NameChange, Notice
 from nsor.registry.v1.identity_pb2 import Death, IdentityEvent, NewCnic, NewGuardian, NewName
 from nsor.registry.v1.offender_pb2 import Offender
-from nsor.registry.v1.registry_service_pb2 import ListOffendersRequest
+from nsor.registry.v1.registry_service_pb2 import ListOffendersRequest, SearchOffendersRequest
 from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from nsor_client import Client, NsorError
 from tests.support.collector import Collector, attributes, collecting
@@ -284,6 +284,13 @@ def use_well(station: Client, convict: Offender) -> None:
     for wrong in ({"cnic": TEXTS * 2}, {"cnic": UNKNOWN_CNIC}, {"old_nic": TEXTS}):
         with refused():
             station.find_offender(INVESTIGATION, **wrong)
+    person = convict.person
+    for name, guardian in (
+        (person.full_name, person.guardian_name),
+        (person.full_name_ur, person.guardian_name_ur),
+    ):
+        sought = SearchOffendersRequest(person_name=name, guardian=guardian, date_of_birth=person.date_of_birth)
+        assert station.search_offenders(sought, INVESTIGATION).candidates[0].offender == convict.name
     for notice in (
         NameChange(full_name="Xerxesbaz Qanarwala", full_name_ur="خشیارباز قناروالا", effective_date="2026-01-01"),
         AddressChange(address="House 7, Kanariya Lane", district="Lahore", effective_date="2026-01-01"),

@@ -6,7 +6,7 @@ The roles are of the whole server, so they are made only where they are missing;
 from alembic import op
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 
 ROLES = """
 DO $$
@@ -45,6 +45,7 @@ APP = {
     "reconciliation": "SELECT, INSERT, UPDATE",
     "disclosure_policy": "SELECT, INSERT",
     "lookup_alarm": "SELECT, INSERT",
+    "offender_search": "SELECT, INSERT, UPDATE, DELETE",
     "watch_list": "SELECT, INSERT, UPDATE (seq)",
     "alert": "SELECT, INSERT, UPDATE (sent), DELETE",
     "watched_person": "SELECT, INSERT, UPDATE, DELETE",

@@ -77,6 +77,7 @@ from nsor.registry.v1.registry_service_pb2 import (
     CreateOffenderResponse,
     DeclineTransferRequest,
     DeclineTransferResponse,
+    DuplicateOverride,
     FindOffenderRequest,
     GetOffenderRequest,
     GetPropagationRequest,
@@ -96,6 +97,8 @@ from nsor.registry.v1.registry_service_pb2 import (
     RecordCourtEventResponse,
     ReportIdentityEventRequest,
     ReportIdentityEventResponse,
+    SearchOffendersRequest,
+    SearchOffendersResponse,
     UpdateOffenderRequest,
     UpdateOffenderResponse,
 )
@@ -367,10 +370,23 @@ class AsyncClient:
         *,
         request_id: str | None = None,
         officer: OfficerContext | None = None,
+        duplicate_override: DuplicateOverride | None = None,
         timeout: float | None = None,
     ) -> CreateOffenderResponse:
-        """Enters a convicted person; this node becomes the owner of the record."""
-        request = CreateOffenderRequest(offender=offender, request_id=request_id or _new_id(), officer=officer)
+        """Enters a convicted person; this node becomes the owner of the record.
+
+        Args:
+            duplicate_override: after LIKELY_DUPLICATE: that the records which the error names are of others, and why.
+
+        Raises:
+            AlreadyExists: the CNIC is registered, or somebody much alike is.
+        """
+        request = CreateOffenderRequest(
+            offender=offender,
+            request_id=request_id or _new_id(),
+            officer=officer,
+            duplicate_override=duplicate_override,
+        )
         return await self._call(self._registry.CreateOffender, request, timeout, request.request_id)
 
     async def get_offender(
@@ -420,6 +436,21 @@ class AsyncClient:
         if old_nic is not None:
             request.old_nic = old_nic
         return (await self._call(self._registry.FindOffender, request, timeout)).offender
+
+    async def search_offenders(
+        self, request: SearchOffendersRequest, officer: OfficerContext, *, timeout: float | None = None
+    ) -> SearchOffendersResponse:
+        """Finds records by what an investigation knows of a person, the best first; for an investigation only.
+
+        A candidate may be the one sought, and may not: read the record before anything follows from it.
+
+        Args:
+            request: what is known of the person; its `officer` is replaced.
+        """
+        asked = SearchOffendersRequest()
+        asked.CopyFrom(request)
+        asked.officer.CopyFrom(officer)
+        return await self._call(self._registry.SearchOffenders, asked, timeout)
 
     async def list_offender_revisions(
         self, name: str, officer: OfficerContext, *, page_size: int = 0, timeout: float | None = None

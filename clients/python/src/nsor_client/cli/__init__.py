@@ -25,6 +25,7 @@ from nsor_client.cli import (
     queueing,
     reconciling,
     render,
+    searching,
     transfers,
     vetting,
     watching,
@@ -57,6 +58,7 @@ for name, group in {
     "mirror": mirroring,
 }.items():
     app.add_typer(group.app, name=name)
+offenders.app.command()(searching.search)
 
 
 @app.callback()

@@ -69,6 +69,9 @@ ADVICE: dict[ErrorReason.ValueType, str] = {
     ),
     ErrorReason.ERROR_REASON_IDENTITY_EVENT_NOT_POSSIBLE: "Compare with what the record says of the person.",
     ErrorReason.ERROR_REASON_OFFENDER_DUPLICATE: "Tell NPB of the two records: they are to be merged.",
+    ErrorReason.ERROR_REASON_LIKELY_DUPLICATE: (
+        "Compare the records named above. Is it none of them: nsor offender create --not-the-same-as ... --because ..."
+    ),
     ErrorReason.ERROR_REASON_INTERNAL: "Report it to the operator of the hub, with the trace_id if there is one.",
 }
 """What a person can do about each reason for which the hub refuses."""

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from nsor.registry.v1.offender_pb2 import CourtEvent, Offender, Passport
+from nsor.registry.v1.registry_service_pb2 import DuplicateOverride
 from nsor_client.cli import render
 from nsor_client.cli.session import (
     AtLeastOption,
@@ -91,6 +92,11 @@ def create(
     officer: OfficerOption = None,
     purpose: PurposeOption = PurposeName.record_maintenance,
     fir: FirOption = "",
+    not_the_same_as: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OFFENDER", help="A record of somebody much alike, who is another person; repeatable."),
+    ] = None,
+    because: Annotated[str, typer.Option(help="Why it is another person. Nothing about a victim.")] = "",
     request_id: RequestIdOption = None,
 ) -> None:
     """Enter one convicted person; `nsor import` enters many.
@@ -99,12 +105,20 @@ def create(
 
       nsor offender create new.json
       nsor --json offender create - < new.json
+      nsor offender create new.json --not-the-same-as offenders/... --because "brothers, born in two years"
     """
     session = Session.of(context)
     record = parse(file, Offender)
     who = officer_context(officer, purpose, fir)
     with session.client() as client:
-        response = client.create_offender(record, request_id=request_id, officer=who)
+        response = client.create_offender(
+            record,
+            request_id=request_id,
+            officer=who,
+            duplicate_override=DuplicateOverride(not_the_same_as=not_the_same_as, reason=because)
+            if not_the_same_as
+            else None,
+        )
     session.show(response, lambda r: f"written: {r.offender.name} (revision {r.revision})")
 
 

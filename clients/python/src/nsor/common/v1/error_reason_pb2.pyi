@@ -240,6 +240,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "ERROR_REASON_ALERT_NOT_FOUND", "domain": "nsor" }
     """
+    ERROR_REASON_LIKELY_DUPLICATE: _ErrorReason.ValueType  # 90
+    """Somebody much alike is on the register, with another number: by the names, in either script, and the date of birth.
+    Compare the records named, with how alike they are; if none is of this person, say so by `duplicate_override`.
+
+        { "reason": "ERROR_REASON_LIKELY_DUPLICATE", "metadata": { "candidates": "offenders/019a9e4f-…=0.97" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, as `reason` of the one `google.rpc.ErrorInfo` (domain "nsor") in its details.
@@ -461,6 +467,12 @@ ERROR_REASON_ALERT_NOT_FOUND: ErrorReason.ValueType  # 82
 register was restored to an earlier state. Watch from the beginning: every alert that is still kept comes again.
 
     { "reason": "ERROR_REASON_ALERT_NOT_FOUND", "domain": "nsor" }
+"""
+ERROR_REASON_LIKELY_DUPLICATE: ErrorReason.ValueType  # 90
+"""Somebody much alike is on the register, with another number: by the names, in either script, and the date of birth.
+Compare the records named, with how alike they are; if none is of this person, say so by `duplicate_override`.
+
+    { "reason": "ERROR_REASON_LIKELY_DUPLICATE", "metadata": { "candidates": "offenders/019a9e4f-…=0.97" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

@@ -33,6 +33,7 @@ class CreateOffenderRequest(_message.Message):
     OFFENDER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     OFFICER_FIELD_NUMBER: _builtins.int
+    DUPLICATE_OVERRIDE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Required. A UUID made by the caller for this one intent (AIP-155). Sent again, it gives the first answer again."""
     @_builtins.property
@@ -43,20 +44,53 @@ class CreateOffenderRequest(_message.Message):
     def officer(self) -> _officer_pb2.OfficerContext:
         """The officer who enters the record."""
 
+    @_builtins.property
+    def duplicate_override(self) -> Global___DuplicateOverride:
+        """Set after LIKELY_DUPLICATE, when the records were compared and are of other people."""
+
     def __init__(
         self,
         *,
         offender: _offender_pb2.Offender | None = ...,
         request_id: _builtins.str = ...,
         officer: _officer_pb2.OfficerContext | None = ...,
+        duplicate_override: Global___DuplicateOverride | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "officer", b"officer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duplicate_override", b"duplicate_override", "offender", b"offender", "officer", b"officer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "officer", b"officer", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate_override", b"duplicate_override", "offender", b"offender", "officer", b"officer", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateOffenderRequest: _TypeAlias = CreateOffenderRequest  # noqa: Y015
+
+@_typing.final
+class DuplicateOverride(_message.Message):
+    """That a person is none of those to whom the register finds them much alike. It stands in the history of the record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOT_THE_SAME_AS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Required. Why, 1 to 200 characters. Nothing about a victim belongs here."""
+    @_builtins.property
+    def not_the_same_as(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. The records that are of other people, `offenders/{uuid}`, 1 to 20."""
+
+    def __init__(
+        self,
+        *,
+        not_the_same_as: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["not_the_same_as", b"not_the_same_as", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DuplicateOverride: _TypeAlias = DuplicateOverride  # noqa: Y015
 
 @_typing.final
 class CreateOffenderResponse(_message.Message):
@@ -284,6 +318,150 @@ class ListOffendersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListOffendersResponse: _TypeAlias = ListOffendersResponse  # noqa: Y015
+
+@_typing.final
+class SearchOffendersRequest(_message.Message):
+    """Request of SearchOffenders. At least one of `person_name`, `guardian` and `fir_number` is given; whatever is given must
+    fit, but for names and the date of birth: the better they fit, the higher the score.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERSON_NAME_FIELD_NUMBER: _builtins.int
+    GUARDIAN_FIELD_NUMBER: _builtins.int
+    DATE_OF_BIRTH_FIELD_NUMBER: _builtins.int
+    DISTRICT_FIELD_NUMBER: _builtins.int
+    OFFENCE_CODE_FIELD_NUMBER: _builtins.int
+    FINALITY_FIELD_NUMBER: _builtins.int
+    FIR_NUMBER_FIELD_NUMBER: _builtins.int
+    MAX_RESULTS_FIELD_NUMBER: _builtins.int
+    OFFICER_FIELD_NUMBER: _builtins.int
+    AT_LEAST_REVISION_FIELD_NUMBER: _builtins.int
+    person_name: _builtins.str
+    """Name of the person, or a part of it, in Latin or Urdu script. Up to 120 characters."""
+    guardian: _builtins.str
+    """Name of the father or husband, or a part of it, in either script. Up to 120 characters."""
+    date_of_birth: _builtins.str
+    """Date of birth as far as it is known, as "YYYY-MM-DD". One that is near counts as well."""
+    district: _builtins.str
+    """District of residence, as in a record."""
+    offence_code: _builtins.str
+    """Code of an offence that the person was convicted of, for example "PPC-376"."""
+    finality: _offender_pb2.Finality.ValueType
+    """How final that conviction is. Not set: any."""
+    fir_number: _builtins.str
+    """The FIR of that conviction, as "NUMBER/YEAR"."""
+    max_results: _builtins.int
+    """Candidates at most, 1 to 50. 0 means 20."""
+    at_least_revision: _builtins.str
+    """The answer must be at least as new as this revision; the hub waits for it for a few seconds. Empty: as it is."""
+    @_builtins.property
+    def officer(self) -> _officer_pb2.OfficerContext:
+        """Required. Who searches; the purpose is an investigation."""
+
+    def __init__(
+        self,
+        *,
+        person_name: _builtins.str = ...,
+        guardian: _builtins.str = ...,
+        date_of_birth: _builtins.str = ...,
+        district: _builtins.str = ...,
+        offence_code: _builtins.str = ...,
+        finality: _offender_pb2.Finality.ValueType = ...,
+        fir_number: _builtins.str = ...,
+        max_results: _builtins.int = ...,
+        officer: _officer_pb2.OfficerContext | None = ...,
+        at_least_revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_revision", b"at_least_revision", "date_of_birth", b"date_of_birth", "district", b"district", "finality", b"finality", "fir_number", b"fir_number", "guardian", b"guardian", "max_results", b"max_results", "offence_code", b"offence_code", "officer", b"officer", "person_name", b"person_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchOffendersRequest: _TypeAlias = SearchOffendersRequest  # noqa: Y015
+
+@_typing.final
+class SearchOffendersResponse(_message.Message):
+    """Response of SearchOffenders."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    truncated: _builtins.bool
+    """More records fit than the hub compares, so better ones may be missing: say more of the person."""
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___OffenderCandidate]:
+        """Who may be meant, the best first."""
+
+    def __init__(
+        self,
+        *,
+        candidates: _abc.Iterable[Global___OffenderCandidate] | None = ...,
+        truncated: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "truncated", b"truncated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchOffendersResponse: _TypeAlias = SearchOffendersResponse  # noqa: Y015
+
+@_typing.final
+class OffenderCandidate(_message.Message):
+    """Somebody who may be the one sought. GetOffender reads the whole record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFENDER_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    FULL_NAME_FIELD_NUMBER: _builtins.int
+    FULL_NAME_UR_FIELD_NUMBER: _builtins.int
+    GUARDIAN_NAME_FIELD_NUMBER: _builtins.int
+    GUARDIAN_NAME_UR_FIELD_NUMBER: _builtins.int
+    BIRTH_YEAR_FIELD_NUMBER: _builtins.int
+    DISTRICT_FIELD_NUMBER: _builtins.int
+    offender: _builtins.str
+    """The record, `offenders/{uuid}`."""
+    score: _builtins.float
+    """How well the person fits what was given of names and date of birth, up to 1. A measure to rank by, no probability."""
+    owner: _builtins.str
+    """The node that owns the record, `nodes/{node}`."""
+    full_name: _builtins.str
+    """Full name in Latin script."""
+    full_name_ur: _builtins.str
+    """Full name in Urdu script, if the record has it."""
+    guardian_name: _builtins.str
+    """Name of the father or husband in Latin script."""
+    guardian_name_ur: _builtins.str
+    """Name of the father or husband in Urdu script, if the record has it."""
+    birth_year: _builtins.int
+    """Year of birth."""
+    district: _builtins.str
+    """District of residence."""
+    def __init__(
+        self,
+        *,
+        offender: _builtins.str = ...,
+        score: _builtins.float = ...,
+        owner: _builtins.str = ...,
+        full_name: _builtins.str = ...,
+        full_name_ur: _builtins.str = ...,
+        guardian_name: _builtins.str = ...,
+        guardian_name_ur: _builtins.str = ...,
+        birth_year: _builtins.int = ...,
+        district: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["birth_year", b"birth_year", "district", b"district", "full_name", b"full_name", "full_name_ur", b"full_name_ur", "guardian_name", b"guardian_name", "guardian_name_ur", b"guardian_name_ur", "offender", b"offender", "owner", b"owner", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OffenderCandidate: _TypeAlias = OffenderCandidate  # noqa: Y015
 
 @_typing.final
 class ListOffenderRevisionsRequest(_message.Message):
@@ -983,6 +1161,7 @@ class ImportOffendersRequest(_message.Message):
     OFFENDER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    DUPLICATE_OVERRIDE_FIELD_NUMBER: _builtins.int
     row: _builtins.int
     """Required. Number of the row in the caller's source, from 1. It comes back with the result."""
     request_id: _builtins.str
@@ -995,6 +1174,10 @@ class ImportOffendersRequest(_message.Message):
     def offender(self) -> _offender_pb2.Offender:
         """Required. The record. Output-only fields are ignored."""
 
+    @_builtins.property
+    def duplicate_override(self) -> Global___DuplicateOverride:
+        """Set after LIKELY_DUPLICATE, when the records were compared and are of other people."""
+
     def __init__(
         self,
         *,
@@ -1002,10 +1185,11 @@ class ImportOffendersRequest(_message.Message):
         offender: _offender_pb2.Offender | None = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        duplicate_override: Global___DuplicateOverride | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duplicate_override", b"duplicate_override", "offender", b"offender"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "request_id", b"request_id", "row", b"row", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate_override", b"duplicate_override", "offender", b"offender", "request_id", b"request_id", "row", b"row", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

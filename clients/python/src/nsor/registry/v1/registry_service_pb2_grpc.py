@@ -56,6 +56,11 @@ class RegistryServiceStub:
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersRequest.SerializeToString,
                 response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersResponse.FromString,
                 _registered_method=True)
+        self.SearchOffenders = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/SearchOffenders',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.SearchOffendersRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.SearchOffendersResponse.FromString,
+                _registered_method=True)
         self.ListOffenderRevisions = channel.unary_unary(
                 '/nsor.registry.v1.RegistryService/ListOffenderRevisions',
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffenderRevisionsRequest.SerializeToString,
@@ -116,7 +121,7 @@ class RegistryServiceServicer:
     def CreateOffender(self, request, context):
         """Enters a convicted person. The caller becomes the owner of the record.
 
-        Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, LIKELY_DUPLICATE, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,6 +152,20 @@ class RegistryServiceServicer:
         """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
 
         Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchOffenders(self, request, context):
+        """Finds records by what an investigation knows of a person, ranked by how well each fits. For an investigation only,
+        with its FIR: searches for anybody else are prohibited. The audit log keeps the search, without its words, and each
+        record that it showed. Sealed records are not found.
+
+        Names are compared across scripts and spellings: "Mohd. Rehman", "Muhammad Rahman" and "محمد رحمان" are alike.
+        Candidates are people who may be the one sought, and may not: read the record before anything follows from it.
+
+        Errors: INVALID_FIELD, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -281,6 +300,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ListOffenders,
                     request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersRequest.FromString,
                     response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersResponse.SerializeToString,
+            ),
+            'SearchOffenders': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchOffenders,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.SearchOffendersRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.SearchOffendersResponse.SerializeToString,
             ),
             'ListOffenderRevisions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListOffenderRevisions,
@@ -443,6 +467,33 @@ class RegistryService:
             '/nsor.registry.v1.RegistryService/ListOffenders',
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersRequest.SerializeToString,
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.ListOffendersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchOffenders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/SearchOffenders',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.SearchOffendersRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.SearchOffendersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,7 +38,7 @@ class RegistryServiceStub:
     CreateOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.CreateOffenderRequest, _registry_service_pb2.CreateOffenderResponse]
     """Enters a convicted person. The caller becomes the owner of the record.
 
-    Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, LIKELY_DUPLICATE, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
     """
     GetOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetOffenderRequest, _registry_service_pb2.GetOffenderResponse]
     """Reads one record as it is, or as it was at an earlier version.
@@ -57,6 +57,16 @@ class RegistryServiceStub:
     """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
 
     Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+    """
+    SearchOffenders: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.SearchOffendersRequest, _registry_service_pb2.SearchOffendersResponse]
+    """Finds records by what an investigation knows of a person, ranked by how well each fits. For an investigation only,
+    with its FIR: searches for anybody else are prohibited. The audit log keeps the search, without its words, and each
+    record that it showed. Sealed records are not found.
+
+    Names are compared across scripts and spellings: "Mohd. Rehman", "Muhammad Rahman" and "محمد رحمان" are alike.
+    Candidates are people who may be the one sought, and may not: read the record before anything follows from it.
+
+    Errors: INVALID_FIELD, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
     """
     ListOffenderRevisions: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListOffenderRevisionsRequest, _registry_service_pb2.ListOffenderRevisionsResponse]
     """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
@@ -136,7 +146,7 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     CreateOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.CreateOffenderRequest, _registry_service_pb2.CreateOffenderResponse]  # type: ignore[assignment]
     """Enters a convicted person. The caller becomes the owner of the record.
 
-    Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, LIKELY_DUPLICATE, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
     """
     GetOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetOffenderRequest, _registry_service_pb2.GetOffenderResponse]  # type: ignore[assignment]
     """Reads one record as it is, or as it was at an earlier version.
@@ -155,6 +165,16 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
 
     Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+    """
+    SearchOffenders: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.SearchOffendersRequest, _registry_service_pb2.SearchOffendersResponse]  # type: ignore[assignment]
+    """Finds records by what an investigation knows of a person, ranked by how well each fits. For an investigation only,
+    with its FIR: searches for anybody else are prohibited. The audit log keeps the search, without its words, and each
+    record that it showed. Sealed records are not found.
+
+    Names are compared across scripts and spellings: "Mohd. Rehman", "Muhammad Rahman" and "محمد رحمان" are alike.
+    Candidates are people who may be the one sought, and may not: read the record before anything follows from it.
+
+    Errors: INVALID_FIELD, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
     """
     ListOffenderRevisions: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListOffenderRevisionsRequest, _registry_service_pb2.ListOffenderRevisionsResponse]  # type: ignore[assignment]
     """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
@@ -237,7 +257,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_registry_service_pb2.CreateOffenderResponse, _abc.Awaitable[_registry_service_pb2.CreateOffenderResponse]]:
         """Enters a convicted person. The caller becomes the owner of the record.
 
-        Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, LIKELY_DUPLICATE, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -274,6 +294,22 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
 
         Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
+        """
+
+    @_abc_1.abstractmethod
+    def SearchOffenders(
+        self,
+        request: _registry_service_pb2.SearchOffendersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.SearchOffendersResponse, _abc.Awaitable[_registry_service_pb2.SearchOffendersResponse]]:
+        """Finds records by what an investigation knows of a person, ranked by how well each fits. For an investigation only,
+        with its FIR: searches for anybody else are prohibited. The audit log keeps the search, without its words, and each
+        record that it showed. Sealed records are not found.
+
+        Names are compared across scripts and spellings: "Mohd. Rehman", "Muhammad Rahman" and "محمد رحمان" are alike.
+        Candidates are people who may be the one sought, and may not: read the record before anything follows from it.
+
+        Errors: INVALID_FIELD, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """
 
     @_abc_1.abstractmethod

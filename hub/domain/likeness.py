@@ -1,0 +1,75 @@
+"""How alike two people are by their names and dates of birth, and whether two records may be of one person."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import date
+from itertools import product
+
+from hub.domain.names import similarity, strong, words
+from hub.domain.offender import Person
+
+NAME, GUARDIAN, BIRTH = 0.5, 0.3, 0.2
+"""What each adds to the likeness of two people."""
+
+
+def names(person: Person) -> Sequence[str]:
+    """Every spelling of a person's name."""
+    return [name for name in (person.full_name, person.full_name_ur) if name]
+
+
+def guardians(person: Person) -> Sequence[str]:
+    """Every spelling of the name of their father or husband."""
+    return [name for name in (person.guardian_name, person.guardian_name_ur) if name]
+
+
+def best(name: str, known: Sequence[str]) -> float:
+    """How alike a name is to a person's, from 0 to 1: in its own script where that is known."""
+    sought, spelt = words(name), [spelling for spelling in map(words, known) if spelling]
+    same = [spelling for spelling in spelt if sought and spelling[0].latin == sought[0].latin]
+    return max((similarity(sought, spelling) for spelling in same or spelt), default=0.0)
+
+
+def nearness(one: date, other: date) -> float:
+    """How near two dates of birth are, from 0 to 1.
+
+    In one year with the same day or month, or with these two swapped, one may be the other mistyped. The same day of
+    another year means little: many have the first of January on their cards.
+    """
+    if one == other:
+        return 1.0
+    if one.year == other.year:
+        mistyped = one.month == other.month or one.day == other.day or one == _swapped(other)
+        return 0.9 if mistyped else 0.7
+    # Many know but the year, and that not for certain.
+    return max(0.0, 0.7 - 0.2 * abs(one.year - other.year))
+
+
+def likeness(one: Person, other: Person) -> float:
+    """How alike two people are, from 0 to 1."""
+    name = max(best(name, names(other)) for name in names(one))
+    guardian = max(best(name, guardians(other)) for name in guardians(one))
+    return NAME * name + GUARDIAN * guardian + BIRTH * nearness(one.date_of_birth, other.date_of_birth)
+
+
+def person_keys(person: Person) -> Iterator[str]:
+    """Keys of which two records of one person have one in common, although spelt otherwise or with a date mistyped.
+
+    Sex, the sounds of both names, and the year of birth with month or day. Namesakes are many, so nothing less counts.
+    """
+    days = {person.date_of_birth, _swapped(person.date_of_birth)}
+    for name, guardian, day in product(_sounds(names(person)), _sounds(guardians(person)), days):
+        who = f"person={person.sex}|{name}|{guardian}|{day.year}"
+        yield f"{who}|month={day.month}"
+        yield f"{who}|day={day.day}"
+
+
+def _swapped(day: date) -> date:
+    """The date with day and month swapped, where there is such a date."""
+    with suppress(ValueError):
+        return day.replace(month=day.day, day=day.month)
+    return day
+
+
+def _sounds(names: Sequence[str]) -> set[str]:
+    """The sounds of whole names; words that many people share count where there are no others."""
+    return {"".join(word.sound for word in strong(words(name))) for name in names}
