@@ -22,6 +22,7 @@ from hub.domain.errors import Refused
 from hub.feed import lag
 from hub.feed.tail import Tail
 from hub.lookup.index import LookupIndex
+from hub.service.access_desk import AccessDesk
 from hub.service.disclosure import Disclosure
 from hub.service.federation import Federation
 from hub.service.limits import CheckLimits, Rate
@@ -96,6 +97,13 @@ class _Worker:
                 self._audit,
                 utc_now,
                 transfer_time=timedelta(days=settings.transfer_days),
+            ),
+            access_desk=AccessDesk(
+                self._database,
+                self._audit,
+                utc_now,
+                forwarding_time=timedelta(hours=settings.forwarding_hours),
+                longest=timedelta(days=settings.access_days),
             ),
             lookup=Lookup(
                 self._index,

@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from grpc_reflection.v1alpha import reflection
 
+from hub.service.access_desk import AccessDesk
 from hub.service.disclosure import Disclosure
 from hub.service.federation import Federation
 from hub.service.lookup import Lookup
@@ -19,6 +20,7 @@ from hub.service.monitoring import Monitoring
 from hub.service.registry import Registry
 from hub.service.vigilance import Vigilance
 from hub.transport import health
+from hub.transport.access_desk import AccessDeskServicer
 from hub.transport.contract import SERVICES
 from hub.transport.federation import FederationServicer
 from hub.transport.lookup import LookupServicer
@@ -28,6 +30,7 @@ from hub.transport.registry import RegistryServicer
 from nsor.federation.v1.federation_service_pb2_grpc import add_FederationServiceServicer_to_server
 from nsor.lookup.v1.lookup_service_pb2_grpc import add_LookupServiceServicer_to_server
 from nsor.monitoring.v1.monitoring_service_pb2_grpc import add_MonitoringServiceServicer_to_server
+from nsor.registry.v1.access_desk_service_pb2_grpc import add_AccessDeskServiceServicer_to_server
 from nsor.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 
 # Health says nothing of the register, and load balancers ask it with any certificate of our CA.
@@ -69,6 +72,7 @@ class UseCases:
     """What the servicers call."""
 
     registry: Registry
+    access_desk: AccessDesk
     lookup: Lookup
     disclosure: Disclosure
     vigilance: Vigilance
@@ -155,6 +159,7 @@ def build_server(
     """
     server = grpc.aio.server(interceptors=[pipeline], options=_OPTIONS)
     add_RegistryServiceServicer_to_server(RegistryServicer(use_cases.registry, clock), server)
+    add_AccessDeskServiceServicer_to_server(AccessDeskServicer(use_cases.access_desk, clock), server)
     lookup = LookupServicer(use_cases.lookup, use_cases.disclosure, use_cases.vigilance)
     add_LookupServiceServicer_to_server(lookup, server)
     add_FederationServiceServicer_to_server(

@@ -34,6 +34,7 @@ from tests.support.people import fresh_cnic, fresh_offender
 pytest_plugins = ["tests.support.nodes"]
 
 PUBLIC = ("sed-punjab", "sms-7000")
+ASKERS = tuple(name for name in NODES if "prosecution" not in name)
 POLICE = ("punjab-police", "sindh-police")
 LINES = range(4)  # so many that both workers of the hub are asked
 DIGITS = {"ASCII": "0123456789", "Urdu": "۰۱۲۳۴۵۶۷۸۹", "Arabic-Indic": "٠١٢٣٤٥٦٧٨٩"}
@@ -53,7 +54,7 @@ def convict(police: Node, *finalities: Finality.ValueType) -> CreateOffenderResp
     return police.create(offender)
 
 
-def outcomes(hub: RunningHub, written: Any, names: tuple[str, ...] = NODES) -> set[int]:
+def outcomes(hub: RunningHub, written: Any, names: tuple[str, ...] = ASKERS) -> set[int]:
     """What these nodes are told of a record, over several lines each, on data as new as the record."""
     cnic, revision = written.offender.person.cnic, written.revision
     return {node(hub, name, line).check(cnic, revision).outcome for name in names for line in LINES}
