@@ -9,9 +9,10 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from hub.domain.access import AccessScope
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
-from hub.domain.disclosure import require_owner, require_read, require_reason, require_receiver
+from hub.domain.disclosure import require_owner, require_reason, require_receiver
 from hub.domain.errors import Reason, Refused, Violation, invalid
 from hub.domain.feed import Propagation
 from hub.domain.history import Cause, Version
@@ -21,6 +22,7 @@ from hub.domain.ports import AuditLog, Database, RequestKey, Transaction, Write
 from hub.domain.revision import Revision
 from hub.service.feed import Feed, reach
 from hub.service.group_commit import GroupCommit
+from hub.service.reading import readable
 
 _BATCH = 100
 _WAITING = 2000
@@ -131,41 +133,44 @@ class Registry:
             results |= {w.request.id: Written(fresh[w.request.id], revision) for w in writes}
         return [results[draft.request.id] for draft in drafts]
 
-    async def get(self, caller: Caller, offender_id: UUID, *, version: int = 0, at_least: str = "") -> Offender:
-        """Reads a record.
+    async def get(
+        self, caller: Caller, offender_id: UUID, *, version: int = 0, at_least: str = ""
+    ) -> tuple[Offender, frozenset[AccessScope]]:
+        """Reads a record; gives it with the parts of it that the caller may see.
 
         Args:
             version: as it was at this version; 0 for the newest.
             at_least: token of a revision that the answer must not be older than; empty for none.
 
         Raises:
-            Refused: OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
-                REVISION_NOT_REACHED.
+            Refused: OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED, INVALID_REVISION,
+                REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """
         await reach(self._feed, at_least)
         async with self._database.transaction() as tx:
             offender = await tx.offender(offender_id)
             if offender is None:
                 raise not_found()
-            require_read(caller, offender)
+            needed = AccessScope.HISTORY if version else None
+            scopes = await readable(tx, caller, offender, self._clock(), needed)
             if version:
                 offender = (await tx.offenders_at([(offender_id, version)])).get(offender_id)
         if offender is None:
             raise not_found()
         await self._audit.append(self._entry(caller, offender))
-        return offender
+        return offender, scopes
 
     async def versions(self, caller: Caller, offender_id: UUID, *, before: int | None, limit: int) -> Sequence[Version]:
         """Lists the versions of a record, newest first, older than `before`.
 
         Raises:
-            Refused: OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+            Refused: OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED.
         """
         async with self._database.transaction() as tx:
             offender = await tx.offender(offender_id)
             if offender is None:
                 raise not_found()
-            require_read(caller, offender)
+            await readable(tx, caller, offender, self._clock(), AccessScope.HISTORY)
             versions = await tx.versions(offender_id, before=before, limit=limit)
         await self._audit.append(self._entry(caller, offender))
         return versions

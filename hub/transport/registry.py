@@ -11,6 +11,7 @@ from hub.domain.errors import Refused, Violation, invalid
 from hub.domain.offender import OffenderFacts
 from hub.service.registry import Draft, Edit, Registry, Written
 from hub.transport import convert
+from hub.transport.access_desk import release
 from hub.transport.batches import batches
 from hub.transport.contract import reason_value
 from hub.transport.paging import last_item, page_size, page_token
@@ -37,13 +38,15 @@ class RegistryServicer(RegistryServiceServicer):
         return _answer(pb.CreateOffenderResponse, result)
 
     async def GetOffender(self, request: pb.GetOffenderRequest, context: Any) -> pb.GetOffenderResponse:
-        offender = await self._registry.get(
+        offender, scopes = await self._registry.get(
             current_caller(),
             convert.offender_id(request.name, "name"),
             version=request.version,
             at_least=request.at_least_revision,
         )
-        return pb.GetOffenderResponse(offender=convert.offender_message(offender))
+        response = pb.GetOffenderResponse(offender=convert.offender_message(offender))
+        release(response.offender, scopes)
+        return response
 
     async def ListOffenders(self, request: pb.ListOffendersRequest, context: Any) -> pb.ListOffendersResponse:
         caller, size = current_caller(), page_size(request.page_size)

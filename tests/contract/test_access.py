@@ -25,7 +25,7 @@ from nsor.monitoring.v1.notice_pb2 import Notice
 from nsor.registry.v1.access_request_pb2 import ACCESS_SCOPE_PERSON, AccessRequest
 from nsor.registry.v1.offender_pb2 import COURT_EVENT_APPEAL_FILED, Offender, Person, VictimClass
 from nsor.registry.v1.registry_service_pb2 import CreateOffenderResponse, GetOffenderRequest
-from tests.support.access import asking, declining, forwarding, granting
+from tests.support.access import asking, declining, forwarding, granting, obtain
 from tests.support.contract import (
     INVESTIGATION,
     MAINTENANCE,
@@ -131,8 +131,11 @@ def test_not_even_the_owner_decides_for_a_court(punjab: Node, written: CreateOff
     assert punjab.refused(court_event(written.offender, COURT_EVENT_APPEAL_FILED)).reason == "ROLE_NOT_ALLOWED"
 
 
-def test_maintenance_reads_own_records_only(punjab: Node, sindh: Node, written: CreateOffenderResponse) -> None:
+def test_maintenance_reads_own_records_only(
+    hub: RunningHub, punjab: Node, sindh: Node, written: CreateOffenderResponse
+) -> None:
     name = written.offender.name
+    obtain(hub, sindh, name)
     for request in (
         GetOffenderRequest(name=name, officer=MAINTENANCE),
         ListNoticesRequest(parent=name, officer=MAINTENANCE),

@@ -55,7 +55,7 @@ def asked(punjab: Node, sindh: Node) -> AccessRequest:
 @pytest.fixture
 def forwarded(prosecutor: Node, asked: AccessRequest) -> AccessRequest:
     """The same once the prosecutor forwarded it."""
-    return prosecutor.call(forwarding(asked, "the witness is credible")).access_request
+    return prosecutor.call(forwarding(asked, "the lead is credible")).access_request
 
 
 def read(caller: Node, name: str) -> AccessRequest:
@@ -74,10 +74,10 @@ def test_a_request_goes_from_the_officer_to_the_prosecutor_to_npb(
     assert (asked.state, asked.node, asked.officer) == (ACCESS_REQUEST_STATE_REQUESTED, punjab.name, INVESTIGATION)
     assert asked.due_time.ToDatetime() - asked.create_time.ToDatetime() == timedelta(hours=48)
     assert not asked.HasField("forwarding")
-    forwarded = prosecutor.call(forwarding(asked, "the witness is credible")).access_request
+    forwarded = prosecutor.call(forwarding(asked, "the lead is credible")).access_request
     assert forwarded.state == ACCESS_REQUEST_STATE_FORWARDED
     step = forwarded.forwarding
-    assert (step.node, step.officer, step.reason) == (prosecutor.name, PROSECUTOR, "the witness is credible")
+    assert (step.node, step.officer, step.reason) == (prosecutor.name, PROSECUTOR, "the lead is credible")
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
     request = granting(forwarded, ACCESS_SCOPE_PERSON, ACCESS_SCOPE_NOTICES, reason="the convictions are not needed")
     request.expire_time.FromDatetime(until)

@@ -17,7 +17,7 @@ from nsor.registry.v1.offender_pb2 import (
 )
 from nsor.registry.v1.registry_service_pb2 import GetOffenderRequest
 from tests.support.contract import (
-    INVESTIGATION,
+    OVERSIGHT,
     Node,
     acceptance,
     change,
@@ -136,8 +136,8 @@ def machine(hub: RunningHub) -> type[RuleBasedStateMachine]:
 
         @rule(life=lives)
         def read(self, life: Life) -> None:
-            request = GetOffenderRequest(name=life.read.name, officer=INVESTIGATION)
-            assert node(hub, "fia").call(request).offender == life.read
+            request = GetOffenderRequest(name=life.read.name, officer=OVERSIGHT)
+            assert node(hub, "npb").call(request).offender == life.read
 
         @rule(life=consumes(lives))
         def forget(self, life: Life) -> None:

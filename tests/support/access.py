@@ -33,7 +33,7 @@ def asking(
         offender=offender,
         scopes=scopes or EVERY_SCOPE,
         police_station="Civil Lines, Faisalabad",
-        reason="named by a witness",
+        reason="named by an accused",
     )
     return CreateAccessRequestRequest(access_request=asked, request_id=str(uuid4()), officer=officer)
 

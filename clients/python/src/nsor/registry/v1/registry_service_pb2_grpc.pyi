@@ -41,10 +41,11 @@ class RegistryServiceStub:
     Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
     """
     GetOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetOffenderRequest, _registry_service_pb2.GetOffenderResponse]
-    """Reads one record as it is, or as it was at an earlier version.
+    """Reads one record as it is, or as it was at an earlier version. Police and FIA read those of others as far as the
+    access desk has granted it for the FIR; what it has not is left out.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
-    REVISION_NOT_REACHED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED, INVALID_REVISION,
+    REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
     """
     ListOffenders: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListOffendersRequest, _registry_service_pb2.ListOffendersResponse]
     """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
@@ -55,7 +56,7 @@ class RegistryServiceStub:
     """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
     Of a sealed record it is left who made them and when.
 
-    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED.
     """
     UpdateOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateOffenderRequest, _registry_service_pb2.UpdateOffenderResponse]
     """Changes the fields that the mask names (AIP-134). NPB changes records of others with a reason only.
@@ -124,10 +125,11 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
     """
     GetOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetOffenderRequest, _registry_service_pb2.GetOffenderResponse]  # type: ignore[assignment]
-    """Reads one record as it is, or as it was at an earlier version.
+    """Reads one record as it is, or as it was at an earlier version. Police and FIA read those of others as far as the
+    access desk has granted it for the FIR; what it has not is left out.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
-    REVISION_NOT_REACHED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED, INVALID_REVISION,
+    REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
     """
     ListOffenders: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListOffendersRequest, _registry_service_pb2.ListOffendersResponse]  # type: ignore[assignment]
     """Lists the caller's own records, newest first, page by page (AIP-158); for NPB with the purpose OVERSIGHT, all.
@@ -138,7 +140,7 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
     Of a sealed record it is left who made them and when.
 
-    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED.
     """
     UpdateOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateOffenderRequest, _registry_service_pb2.UpdateOffenderResponse]  # type: ignore[assignment]
     """Changes the fields that the mask names (AIP-134). NPB changes records of others with a reason only.
@@ -216,10 +218,11 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.GetOffenderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_registry_service_pb2.GetOffenderResponse, _abc.Awaitable[_registry_service_pb2.GetOffenderResponse]]:
-        """Reads one record as it is, or as it was at an earlier version.
+        """Reads one record as it is, or as it was at an earlier version. Police and FIA read those of others as far as the
+        access desk has granted it for the FIR; what it has not is left out.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
-        REVISION_NOT_REACHED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED, INVALID_REVISION,
+        REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """
 
     @_abc_1.abstractmethod
@@ -242,7 +245,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
         Of a sealed record it is left who made them and when.
 
-        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED.
         """
 
     @_abc_1.abstractmethod

@@ -48,7 +48,7 @@ def asked(scopes: frozenset[AccessScope] = EVERYTHING, number: str = "123/2026")
         fir=Fir(number, "Civil Lines"),
         jurisdiction="Punjab",
         due_at=DUE_AT,
-        steps=(AccessStep(AccessState.REQUESTED, "punjab-police", ASKED_AT, OFFICER, "named by a witness"),),
+        steps=(AccessStep(AccessState.REQUESTED, "punjab-police", ASKED_AT, OFFICER, "named by an accused"),),
     )
 
 
