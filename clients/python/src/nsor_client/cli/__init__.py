@@ -11,6 +11,7 @@ from rich.console import Console
 
 from nsor_client import CredentialsError, NsorError
 from nsor_client.cli import (
+    access,
     certificates,
     checking,
     failures,
@@ -44,6 +45,7 @@ for commands in (checking, importing, watching, reconciling, certificates):
 for name, group in {
     "offender": offenders,
     "transfer": transfers,
+    "access": access,
     "notice": notices,
     "node": nodes,
     "policy": policy,

@@ -62,6 +62,13 @@ ADVICE: dict[ErrorReason.ValueType, str] = {
     ErrorReason.ERROR_REASON_TRANSFER_ALREADY_OPEN: "Wait for the answer, or take it back: nsor transfer decline",
     ErrorReason.ERROR_REASON_NO_OPEN_TRANSFER: "See what is open: nsor transfer list",
     ErrorReason.ERROR_REASON_NOT_RECEIVER: "The node named above decides, or NPB.",
+    ErrorReason.ERROR_REASON_ACCESS_NOT_GRANTED: (
+        "Ask the access desk, with the FIR: nsor access request; or see what was granted: nsor access list"
+    ),
+    ErrorReason.ERROR_REASON_ACCESS_REQUEST_NOT_FOUND: "Check the name of the request: nsor access list",
+    ErrorReason.ERROR_REASON_ACCESS_STEP_NOT_POSSIBLE: (
+        "See how far it is: nsor access get. NPB decides what the prosecutor forwarded, or what is overdue."
+    ),
     ErrorReason.ERROR_REASON_INTERNAL: "Report it to the operator of the hub, with the trace_id if there is one.",
 }
 """What a person can do about each reason for which the hub refuses."""
