@@ -19,6 +19,7 @@ from hub.dev.postgres import EmbeddedPostgres, postgres_binaries
 from nsor.common.v1.officer_pb2 import PURPOSE_INVESTIGATION, PURPOSE_RECORD_MAINTENANCE, OfficerContext
 from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_HIT
 from nsor.monitoring.v1.notice_pb2 import AddressChange, NameChange, Notice
+from nsor.registry.v1.access_request_pb2 import ACCESS_SCOPE_PERSON, AccessRequest
 from nsor.registry.v1.offender_pb2 import Offender
 from nsor.registry.v1.registry_service_pb2 import ListOffendersRequest
 from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
@@ -240,6 +241,7 @@ def use(hub: RunningHub) -> None:
         created = station.create_offender(convict, officer=MAINTENANCE)
         name = created.offender.name
         use_well(station, created.offender)
+        use_the_access_desk(hub, other, name)
         for client in (station, other, sms):
             client.check_cnic(f"{TEXTS} {UNKNOWN_CNIC}")
             client.check_cnic(UNKNOWN_CNIC)
@@ -279,6 +281,21 @@ def use_well(station: Client, convict: Offender) -> None:
     stream = station.watch_changes("0")
     assert any(CNIC in str(response) for response in stream)
     stream.close()
+
+
+def use_the_access_desk(hub: RunningHub, other: Client, name: str) -> None:
+    asked = AccessRequest(offender=name, scopes=[ACCESS_SCOPE_PERSON], police_station=TEXTS, reason=TEXTS)
+    with refused():
+        other.get_offender(name, INVESTIGATION)
+    assert other.create_access_request(asked, INVESTIGATION).reason
+    assert [each.reason for each in other.list_access_requests(INVESTIGATION)]
+    for wrong in ("police_station", "reason"):
+        setattr(asked, wrong, f"{TEXTS}\x00")
+        with refused():
+            other.create_access_request(asked, INVESTIGATION)
+        setattr(asked, wrong, TEXTS)
+    with broken(hub, "access_step"), refused():
+        other.create_access_request(asked, INVESTIGATION, timeout=3)
 
 
 def use_badly(station: Client, convict: Offender, created: Offender) -> None:

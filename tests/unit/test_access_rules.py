@@ -96,20 +96,20 @@ def test_steps_follow_on_each_other_and_on_the_clock(steps: list[tuple[str, date
 
 @given(scope_sets, scope_sets, st.none() | times)
 def test_nothing_is_granted_beyond_what_was_asked_and_the_longest_time(
-    wanted: frozenset[AccessScope], given: frozenset[AccessScope], until: datetime | None
+    wanted: frozenset[AccessScope], offered: frozenset[AccessScope], until: datetime | None
 ) -> None:
     now = ASKED_AT + timedelta(hours=1)
     request = asked(wanted).forwarded(PROSECUTION, "", now)
     try:
-        grant = request.granted(NPB, given, until, "", now, longest=LONGEST).grant
+        grant = request.granted(NPB, offered, until, "", now, longest=LONGEST).grant
     except Refused as refused:
         wrong = {violation.field for violation in refused.violations}
-        assert ("scopes" in wrong) == (not given <= wanted)
+        assert ("scopes" in wrong) == (not offered <= wanted)
         assert ("expire_time" in wrong) == (until is not None and not now < until <= now + LONGEST)
         assert wrong
     else:
-        assert given <= wanted
-        assert grant == AccessGrant(given, until or now + LONGEST)
+        assert offered <= wanted
+        assert grant == AccessGrant(offered, until or now + LONGEST)
         assert now < grant.expires_at <= now + LONGEST
 
 

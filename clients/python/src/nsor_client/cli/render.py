@@ -197,7 +197,7 @@ def _step(step: AccessStep) -> str:
     return f"{moment(step.time)} by {who}{f': {step.reason}' if step.reason else ''}"
 
 
-def _scopes(scopes: Iterable[int]) -> str:
+def _scopes(scopes: Iterable[AccessScope.ValueType]) -> str:
     names = {value: name.removeprefix("ACCESS_SCOPE_").lower() for name, value in AccessScope.items()}
     return ", ".join(names.get(scope, str(scope)) for scope in scopes)
 
