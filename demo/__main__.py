@@ -62,7 +62,7 @@ class Demo:
         self.results.append((what, result))
 
     def start_hub(self, listen: str) -> None:
-        _step(1, "A hub: PostgreSQL, a CA, eight nodes, two workers on one port, mutual TLS")
+        _step(1, "A hub: PostgreSQL, a CA, ten nodes, two workers on one port, mutual TLS")
         began = time.monotonic()
         ready = self.processes.start("hub", "hub", "dev", "--dir", str(self.folder / "hub"), "--listen", listen)
         self.target, self.nodes = ready["target"], Path(ready["nodes_dir"])

@@ -23,6 +23,7 @@ from hub.domain.feed import Event
 from hub.feed import lag
 from hub.feed.tail import Tail
 from hub.lookup.index import LookupIndex
+from hub.service.access_desk import AccessDesk
 from hub.service.disclosure import Disclosure
 from hub.service.federation import Federation
 from hub.service.limits import CheckLimits, Rate
@@ -121,6 +122,13 @@ class _Worker:
                 duplicate_likeness=settings.duplicate_likeness,
             ),
             search=Search(self._database, self._tail, self._audit, utc_now, vault.search_subject),
+            access_desk=AccessDesk(
+                self._database,
+                self._audit,
+                utc_now,
+                forwarding_time=timedelta(hours=settings.forwarding_hours),
+                longest=timedelta(days=settings.access_days),
+            ),
             lookup=Lookup(
                 self._index,
                 self._tail,

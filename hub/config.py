@@ -112,6 +112,15 @@ class HubSettings(BaseSettings):
         description="Likeness by names and date of birth, up to 1, from which somebody who is entered is taken for"
         " somebody on the register, unless the caller says why not; above 1: never. Assumed.",
     )
+    forwarding_hours: float = Field(
+        default=48,
+        gt=0,
+        description="Hours in which a prosecutor is to forward a request for access, by the Act; afterwards NPB may"
+        " decide without.",
+    )
+    access_days: float = Field(
+        default=30, gt=0, le=3660, description="Days for which access to a record is granted at most. Assumed."
+    )
     reflection: bool = Field(default=False, description="Whether gRPC reflection is on.")
 
     @field_validator("dsn", "owner_dsn")

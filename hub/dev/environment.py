@@ -36,6 +36,8 @@ _NODES = (
     ("npb", "National Police Bureau", Role.NPB, ""),
     ("punjab-police", "Punjab Police", Role.POLICE, "Punjab"),
     ("sindh-police", "Sindh Police", Role.POLICE, "Sindh"),
+    ("punjab-prosecution", "Public Prosecution Department, Punjab", Role.PROSECUTION, "Punjab"),
+    ("sindh-prosecution", "Public Prosecution Department, Sindh", Role.PROSECUTION, "Sindh"),
     ("lahore-high-court", "Lahore High Court", Role.COURTS, "Punjab"),
     ("fia", "Federal Investigation Agency", Role.FIA, ""),
     ("sed-punjab", "School Education Department, Punjab", Role.VETTING_AGENCY, "Punjab"),

@@ -17,11 +17,17 @@ class Role(StrEnum):
     COURTS = "COURTS"
     VETTING_AGENCY = "VETTING_AGENCY"
     PUBLIC_GATEWAY = "PUBLIC_GATEWAY"
+    PROSECUTION = "PROSECUTION"
 
     @property
     def public(self) -> bool:
         """Whether the role gets only what the disclosure policy grants the public."""
         return self in (Role.VETTING_AGENCY, Role.PUBLIC_GATEWAY)
+
+    @property
+    def follows(self) -> bool:
+        """Whether nodes of the role may follow the feed."""
+        return not self.public and self is not Role.PROSECUTION
 
 
 class NodeState(StrEnum):

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Protocol
 from uuid import UUID
 
+from hub.domain.access import AccessRequest, AccessState, Audience
 from hub.domain.alarm import Alarm
 from hub.domain.audit import AuditEntry
 from hub.domain.disclosure import DisclosurePolicy
@@ -53,8 +54,58 @@ class Write:
     audit: AuditEntry
 
 
+@dataclass(frozen=True, slots=True)
+class AccessPlace:
+    """A place in the list of requests for access.
+
+    Attributes:
+        as_of: by this time it is told what is overdue; the same for all pages of a list.
+        overdue: whether the request at the place was.
+        id: of that request; None before the first one.
+    """
+
+    as_of: datetime
+    overdue: bool = True
+    id: UUID | None = None
+
+
+class AccessRequests(Protocol):
+    """Requests for access, in a transaction."""
+
+    async def insert(self, asked: AccessRequest) -> None:
+        """Writes a new request, but for its first step."""
+        ...
+
+    async def add_step(self, taken: AccessRequest, request: RequestKey) -> None:
+        """Writes the newest step of a request, which the caller holds locked; the record must not be sealed."""
+        ...
+
+    async def past(self, node_id: str, request_id: UUID) -> tuple[bytes, AccessRequest] | None:
+        """The request as a node's step left it that it took for this request_id, and the digest of that."""
+        ...
+
+    async def get(self, id: UUID, audience: Audience, *, lock: bool = False) -> AccessRequest | None:
+        """A request; `lock` keeps others from taking a step, and the record from being sealed, until the end."""
+        ...
+
+    async def list(
+        self, audience: Audience, *, state: AccessState | None, overdue_only: bool, after: AccessPlace, limit: int
+    ) -> Sequence[AccessRequest]:
+        """Requests about records that are not sealed, those first that are overdue, then the newest."""
+        ...
+
+    async def in_force(self, node_id: str, offender_id: UUID, now: datetime) -> Sequence[AccessRequest]:
+        """Requests of a node about a record that are granted and have not expired: the newest 100."""
+        ...
+
+
 class Transaction(Protocol):
     """One database transaction. Nothing of it stands unless the block that opened it ends well."""
+
+    @property
+    def access_requests(self) -> AccessRequests:
+        """The requests for access."""
+        ...
 
     async def past_requests(self, node_id: str, ids: Collection[UUID]) -> Mapping[UUID, PastRequest]:
         """The mutations that a node made before under these request_ids."""

@@ -7,12 +7,14 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from hub.domain.access import AccessScope
 from hub.domain.audit import AuditEntry
-from hub.domain.disclosure import require_owner, require_read
+from hub.domain.disclosure import require_owner
 from hub.domain.node import Caller
 from hub.domain.notice import Notice, NoticeFacts
 from hub.domain.ports import AuditLog, Database, RequestKey, Write
 from hub.domain.revision import Revision
+from hub.service.reading import readable
 from hub.service.registry import not_found, request_id_reused, sealed
 
 
@@ -63,13 +65,13 @@ class Monitoring:
         """Lists an offender's notices, newest first, older than `before`.
 
         Raises:
-            Refused: OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+            Refused: OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED.
         """
         async with self._database.transaction() as tx:
             offender = await tx.offender(offender_id)
             if offender is None:
                 raise not_found()
-            require_read(caller, offender)
+            await readable(tx, caller, offender, self._clock(), AccessScope.NOTICES)
             notices = await tx.list_notices(offender_id, before=before, limit=limit)
         await self._audit.append(AuditEntry(self._clock(), caller, offender_id.bytes, "ALLOWED"))
         return notices

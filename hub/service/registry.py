@@ -11,9 +11,10 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from hub.domain.access import AccessScope
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
-from hub.domain.disclosure import require_owner, require_read, require_reason, require_receiver
+from hub.domain.disclosure import require_owner, require_reason, require_receiver
 from hub.domain.documents import Document, OldNic
 from hub.domain.errors import Reason, Refused, Violation, invalid
 from hub.domain.feed import Propagation
@@ -27,6 +28,7 @@ from hub.domain.revision import Revision
 from hub.service.duplicates import Override, likely_duplicate, likely_duplicates
 from hub.service.feed import Feed, reach
 from hub.service.group_commit import GroupCommit
+from hub.service.reading import readable
 
 _BATCH = 100
 _WAITING = 2000
@@ -201,60 +203,68 @@ class Registry:
                 before.add(id)
         return alike
 
-    async def get(self, caller: Caller, offender_id: UUID, *, version: int = 0, at_least: str = "") -> Offender:
-        """Reads a record.
+    async def get(
+        self, caller: Caller, offender_id: UUID, *, version: int = 0, at_least: str = ""
+    ) -> tuple[Offender, frozenset[AccessScope]]:
+        """Reads a record; gives it with the parts of it that the caller may see.
 
         Args:
             version: as it was at this version; 0 for the newest.
             at_least: token of a revision that the answer must not be older than; empty for none.
 
         Raises:
-            Refused: OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
-                REVISION_NOT_REACHED.
+            Refused: OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED, INVALID_REVISION,
+                REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """
         await reach(self._feed, at_least)
         async with self._database.transaction() as tx:
             offender = await tx.offender(offender_id)
             if offender is None:
                 raise not_found()
-            require_read(caller, offender)
+            needed = AccessScope.HISTORY if version else None
+            scopes = await readable(tx, caller, offender, self._clock(), needed)
             if version:
                 offender = (await tx.offenders_at([(offender_id, version)])).get(offender_id)
         if offender is None:
             raise not_found()
         await self._audit.append(self._entry(caller, offender))
-        return offender
+        return offender, scopes
 
-    async def find(self, caller: Caller, document: Document, *, at_least: str = "") -> Offender:
-        """Reads the record that a document stands on.
+    async def find(
+        self, caller: Caller, document: Document, *, at_least: str = ""
+    ) -> tuple[Offender, frozenset[AccessScope]]:
+        """Reads the record that a document stands on; gives it with the parts of it that the caller may see.
+
+        Where access is not granted, the refusal names the record, so that the caller can ask for it.
 
         Args:
             at_least: token of a revision that the answer must not be older than; empty for none.
 
         Raises:
-            Refused: OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
-                REVISION_NOT_REACHED.
+            Refused: OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED, INVALID_REVISION,
+                REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """
         await reach(self._feed, at_least)
+        now = self._clock()
         async with self._database.transaction() as tx:
             offender = (await tx.holders([document])).get(document)
+            scopes = await readable(tx, caller, offender, now) if offender else frozenset[AccessScope]()
         if offender is None:
             raise await self._nobody(caller, document)
-        require_read(caller, offender)
-        await self._audit.append(AuditEntry(self._clock(), caller, self._blind_index(document), "ALLOWED"))
-        return offender
+        await self._audit.append(AuditEntry(now, caller, self._blind_index(document), "ALLOWED"))
+        return offender, scopes
 
     async def versions(self, caller: Caller, offender_id: UUID, *, before: int | None, limit: int) -> Sequence[Version]:
         """Lists the versions of a record, newest first, older than `before`.
 
         Raises:
-            Refused: OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+            Refused: OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED.
         """
         async with self._database.transaction() as tx:
             offender = await tx.offender(offender_id)
             if offender is None:
                 raise not_found()
-            require_read(caller, offender)
+            await readable(tx, caller, offender, self._clock(), AccessScope.HISTORY)
             versions = await tx.versions(offender_id, before=before, limit=limit)
         await self._audit.append(self._entry(caller, offender))
         return versions

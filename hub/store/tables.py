@@ -162,6 +162,36 @@ notice = Table(
     Index(None, "offender_id", "id"),
 )
 
+# Requests to read records of other nodes: `body` holds the FIR, `version` is that of the newest step.
+access_request = Table(
+    "access_request",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("offender_id", Uuid, ForeignKey("offender.id"), nullable=False),
+    Column("node_id", Text, ForeignKey("node.id"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("scopes", JSONB, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    _time("due_at"),
+    Index(None, "node_id", "offender_id"),
+)
+
+access_step = Table(
+    "access_step",
+    metadata,
+    Column("access_request_id", Uuid, ForeignKey("access_request.id"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("actor", Text, ForeignKey("node.id"), nullable=False),
+    Column("request_id", Uuid, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    _time("taken_at"),
+    Column("scopes", JSONB(none_as_null=True)),
+    _time("expires_at", nullable=True),
+    Column("why", LargeBinary, nullable=False),
+    UniqueConstraint("actor", "request_id"),
+)
+
 request = Table(
     "request",
     metadata,

@@ -31,6 +31,7 @@ from hub.domain.ports import PastRequest, RequestKey, Write
 from hub.domain.revision import Revision
 from hub.domain.search import Wanted
 from hub.store import bodies, search
+from hub.store.access_requests import StoreAccessRequests
 from hub.store.tables import (
     disclosure_policy,
     enrolment,
@@ -226,6 +227,10 @@ class StoreTransaction:
         self._connection = connection
         self._vault = vault
 
+    @property
+    def access_requests(self) -> StoreAccessRequests:
+        return StoreAccessRequests(self._connection, self._vault)
+
     async def past_requests(self, node_id: str, ids: Collection[UUID]) -> Mapping[UUID, PastRequest]:
         rows = await self._connection.execute(_PAST_REQUESTS, {"node": node_id, "ids": list(ids)})
         return {
@@ -420,7 +425,7 @@ class StoreTransaction:
             select_nodes()
             .add_columns(node_progress.c.seq, node_progress.c.acknowledged_at)
             .outerjoin(node_progress)
-            .where(node.c.role.in_([role for role in Role if not role.public]), node.c.state != NodeState.REVOKED)
+            .where(node.c.role.in_([role for role in Role if role.follows]), node.c.state != NodeState.REVOKED)
             .order_by(node.c.id)
         )
         receipts = [

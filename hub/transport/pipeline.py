@@ -41,7 +41,13 @@ _TRACE_HEADERS = propagate.get_global_textmap().fields
 _caller: ContextVar[Caller] = ContextVar("caller")
 # Nodes are read twice a second; so whoever is thrown out is out within one.
 _RECHECK_SECONDS = 0.2
-_DENIALS = {Reason.ROLE_NOT_ALLOWED, Reason.NOT_OWNER, Reason.NOT_RECEIVER, Reason.PURPOSE_NOT_ALLOWED}
+_DENIALS = {
+    Reason.ROLE_NOT_ALLOWED,
+    Reason.NOT_OWNER,
+    Reason.NOT_RECEIVER,
+    Reason.PURPOSE_NOT_ALLOWED,
+    Reason.ACCESS_NOT_GRANTED,
+}
 
 
 def current_caller() -> Caller:

@@ -12,6 +12,7 @@ from hub.domain.offender import OffenderFacts, OffenderStatus
 from hub.service.registry import Draft, Edit, Registry, Written
 from hub.service.search import Search
 from hub.transport import convert
+from hub.transport.access_desk import release
 from hub.transport.batches import batches
 from hub.transport.contract import reason_value
 from hub.transport.filters import member_of, parse_filter, time
@@ -48,18 +49,22 @@ class RegistryServicer(RegistryServiceServicer):
         return _answer(pb.CreateOffenderResponse, result)
 
     async def GetOffender(self, request: pb.GetOffenderRequest, context: Any) -> pb.GetOffenderResponse:
-        offender = await self._registry.get(
+        offender, scopes = await self._registry.get(
             current_caller(),
             convert.offender_id(request.name, "name"),
             version=request.version,
             at_least=request.at_least_revision,
         )
-        return pb.GetOffenderResponse(offender=convert.offender_message(offender))
+        response = pb.GetOffenderResponse(offender=convert.offender_message(offender))
+        release(response.offender, scopes)
+        return response
 
     async def FindOffender(self, request: pb.FindOffenderRequest, context: Any) -> pb.FindOffenderResponse:
         document = convert.document(request)
-        offender = await self._registry.find(current_caller(), document, at_least=request.at_least_revision)
-        return pb.FindOffenderResponse(offender=convert.offender_message(offender))
+        offender, scopes = await self._registry.find(current_caller(), document, at_least=request.at_least_revision)
+        response = pb.FindOffenderResponse(offender=convert.offender_message(offender))
+        release(response.offender, scopes)
+        return response
 
     async def ListOffenders(self, request: pb.ListOffendersRequest, context: Any) -> pb.ListOffendersResponse:
         caller, size = current_caller(), page_size(request.page_size)

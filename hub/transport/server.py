@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from grpc_reflection.v1alpha import reflection
 
+from hub.service.access_desk import AccessDesk
 from hub.service.disclosure import Disclosure
 from hub.service.federation import Federation
 from hub.service.lookup import Lookup
@@ -21,6 +22,7 @@ from hub.service.search import Search
 from hub.service.vetting import Vetting
 from hub.service.vigilance import Vigilance
 from hub.transport import health
+from hub.transport.access_desk import AccessDeskServicer
 from hub.transport.contract import SERVICES
 from hub.transport.federation import FederationServicer
 from hub.transport.lookup import LookupServicer
@@ -32,6 +34,7 @@ from nsor.federation.v1.federation_service_pb2_grpc import add_FederationService
 from nsor.lookup.v1.lookup_service_pb2_grpc import add_LookupServiceServicer_to_server
 from nsor.lookup.v1.vetting_service_pb2_grpc import add_VettingServiceServicer_to_server
 from nsor.monitoring.v1.monitoring_service_pb2_grpc import add_MonitoringServiceServicer_to_server
+from nsor.registry.v1.access_desk_service_pb2_grpc import add_AccessDeskServiceServicer_to_server
 from nsor.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 
 # Health says nothing of the register, and load balancers ask it with any certificate of our CA.
@@ -74,6 +77,7 @@ class UseCases:
 
     registry: Registry
     search: Search
+    access_desk: AccessDesk
     lookup: Lookup
     disclosure: Disclosure
     vigilance: Vigilance
@@ -161,6 +165,7 @@ def build_server(
     """
     server = grpc.aio.server(interceptors=[pipeline], options=_OPTIONS)
     add_RegistryServiceServicer_to_server(RegistryServicer(use_cases.registry, use_cases.search, clock), server)
+    add_AccessDeskServiceServicer_to_server(AccessDeskServicer(use_cases.access_desk, clock), server)
     lookup = LookupServicer(use_cases.lookup, use_cases.disclosure, use_cases.vigilance)
     add_LookupServiceServicer_to_server(lookup, server)
     add_FederationServiceServicer_to_server(

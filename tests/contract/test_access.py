@@ -4,6 +4,8 @@ import json
 import re
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
+from uuid import uuid4
 
 import grpc
 import pytest
@@ -20,8 +22,10 @@ from nsor.common.v1.error_reason_pb2 import ErrorReason, status_code
 from nsor.common.v1.officer_pb2 import OfficerContext
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesRequest
 from nsor.monitoring.v1.notice_pb2 import Notice
+from nsor.registry.v1.access_request_pb2 import ACCESS_SCOPE_PERSON, AccessRequest
 from nsor.registry.v1.offender_pb2 import COURT_EVENT_APPEAL_FILED, Offender, Person, VictimClass
 from nsor.registry.v1.registry_service_pb2 import CreateOffenderResponse, GetOffenderRequest
+from tests.support.access import asking, declining, forwarding, granting, obtain
 from tests.support.contract import (
     INVESTIGATION,
     MAINTENANCE,
@@ -49,6 +53,8 @@ ROLES = {
     "npb": access_pb2.ROLE_NPB,
     "punjab-police": access_pb2.ROLE_POLICE,
     "sindh-police": access_pb2.ROLE_POLICE,
+    "punjab-prosecution": access_pb2.ROLE_PROSECUTION,
+    "sindh-prosecution": access_pb2.ROLE_PROSECUTION,
     "lahore-high-court": access_pb2.ROLE_COURTS,
     "fia": access_pb2.ROLE_FIA,
     "sed-punjab": access_pb2.ROLE_VETTING_AGENCY,
@@ -79,14 +85,19 @@ def test_a_role_may_call_what_lists_it_and_nothing_else(hub: RunningHub, method:
 
 @pytest.mark.parametrize("method", [method for method in METHODS.values() if access(method).officer_required])
 def test_an_officer_is_named_where_one_is_required(
-    punjab: Node, written: CreateOffenderResponse, method: MethodDescriptor
+    hub: RunningHub, written: CreateOffenderResponse, method: MethodDescriptor
 ) -> None:
-    request = GetMessageClass(method.input_type)()
+    asked = AccessRequest(name=f"accessRequests/{uuid4()}", etag='"1"', scopes=[ACCESS_SCOPE_PERSON])
+    steps = [asking(written.offender.name), forwarding(asked), granting(asked), declining(asked)]
+    request: Any = next((s for s in steps if s.DESCRIPTOR is method.input_type), GetMessageClass(method.input_type)())
+    request.ClearField("officer")
     for field in {"name", "parent"} & set(method.input_type.fields_by_name):
-        setattr(request, field, written.offender.name)
+        name = asked.name if "AccessRequest" in method.name else written.offender.name
+        setattr(request, field, name)
     if "cnic" in method.input_type.fields_by_name:
         request.cnic = written.offender.person.cnic
-    assert list(punjab.refused(request).fields) == ["officer"]
+    caller = next(name for name in ("punjab-police", *ROLES) if ROLES[name] in access(method).roles)
+    assert list(node(hub, caller).refused(request).fields) == ["officer"]
 
 
 @pytest.mark.parametrize(
@@ -122,8 +133,11 @@ def test_not_even_the_owner_decides_for_a_court(punjab: Node, written: CreateOff
     assert punjab.refused(court_event(written.offender, COURT_EVENT_APPEAL_FILED)).reason == "ROLE_NOT_ALLOWED"
 
 
-def test_maintenance_reads_own_records_only(punjab: Node, sindh: Node, written: CreateOffenderResponse) -> None:
+def test_maintenance_reads_own_records_only(
+    hub: RunningHub, punjab: Node, sindh: Node, written: CreateOffenderResponse
+) -> None:
     name = written.offender.name
+    obtain(hub, sindh, name)
     for request in (
         GetOffenderRequest(name=name, officer=MAINTENANCE),
         ListNoticesRequest(parent=name, officer=MAINTENANCE),

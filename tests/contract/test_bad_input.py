@@ -24,6 +24,8 @@ from nsor.federation.v1.federation_service_pb2 import (
 from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesRequest
 from nsor.monitoring.v1.notice_pb2 import TRAVEL_SCOPE_DOMESTIC, AddressChange, NameChange
+from nsor.registry.v1.access_desk_service_pb2 import GetAccessRequestRequest, ListAccessRequestsRequest
+from nsor.registry.v1.access_request_pb2 import ACCESS_REQUEST_STATE_REQUESTED
 from nsor.registry.v1.offender_pb2 import FINALITY_FINAL, FINALITY_SET_ASIDE, Offender
 from nsor.registry.v1.registry_service_pb2 import (
     CreateOffenderRequest,
@@ -36,6 +38,7 @@ from nsor.registry.v1.registry_service_pb2 import (
     ListTransfersRequest,
     SearchOffendersRequest,
 )
+from tests.support.access import asking
 from tests.support.contract import (
     INVESTIGATION,
     UNARY,
@@ -125,6 +128,9 @@ def valid(written: CreateOffenderResponse) -> dict[str, Any]:
         "new-name": new_name,
         "new-address": new_address,
         "notices": ListNoticesRequest(parent=name, page_size=10),
+        "ask": asking(name),
+        "asked": GetAccessRequestRequest(name=f"accessRequests/{UUID(int=1)}"),
+        "all-asked": ListAccessRequestsRequest(page_size=10, state=ACCESS_REQUEST_STATE_REQUESTED),
     }
     for request in requests.values():
         if "reason" in request.DESCRIPTOR.fields_by_name:

@@ -68,3 +68,37 @@ def test_a_record_from_its_entry_to_its_end(nsor: Nsor, tmp_path: Path) -> None:
     assert "status     sealed" in left
     assert not [text for text in (convict.person.cnic, convict.person.full_name, convict.district) if text in left]
     assert "CONVICTION_SET_ASIDE" in nsor("punjab-police", "offender", "create", str(file), code=1)
+
+
+def test_access_from_the_request_to_the_read(nsor: Nsor, tmp_path: Path) -> None:
+    convict = fresh_offender()
+    file = tmp_path / "new.json"
+    file.write_text(to_json(convict))
+    record = nsor("sindh-police", "offender", "create", str(file)).split()[1]
+    reading = ["offender", "get", record, "--purpose", "investigation", "--fir", "123/2026"]
+    refused = nsor("punjab-police", *reading, code=3)
+    assert "ACCESS_NOT_GRANTED" in refused
+    assert "nsor access request" in refused
+
+    asking = ["access", "request", record, "--fir", "123/2026", "--station", "Civil Lines", "--reason", "named"]
+    shown = nsor("punjab-police", *asking, "--scope", "person", "--scope", "notices")
+    name = shown.split()[1]
+    assert "requested, to be forwarded by" in shown
+    assert "FIR        123/2026, Civil Lines" in shown
+    assert name in nsor("punjab-prosecution", "access", "list", "--state", "requested")
+    assert name not in nsor("npb", "access", "list", "--overdue")
+    forwarded = nsor("punjab-prosecution", "access", "forward", name, "--etag", "1", "--reason", "credible")
+    assert "by PB-1 at nodes/punjab-prosecution: credible" in forwarded
+    granting = ["access", "grant", name, "--etag", '"2"', "--days", "2"]
+    assert "INVALID_FIELD" in nsor("npb", *granting, "--scope", "history", code=4)
+    assert "granted    person, until " in nsor("npb", *granting, "--scope", "person")
+    assert "granted    person, until " in nsor("punjab-police", "access", "get", name)
+    read = nsor("punjab-police", *reading)
+    assert convict.person.cnic in read
+    assert "conviction" not in read
+
+    name = nsor("punjab-police", *asking, "--scope", "convictions").split()[1]
+    nsor("punjab-prosecution", "access", "forward", name, "--etag", "1")
+    declined = nsor("npb", "access", "decline", name, "--etag", "2", "--reason", "unrelated")
+    assert "state      declined" in declined
+    assert "at nodes/npb: unrelated" in declined

@@ -42,6 +42,8 @@ def auditor(hub: RunningHub) -> Iterator[str]:
         "UPDATE feed_event SET changes = '[]'",
         "UPDATE feed_head SET epoch = gen_random_uuid()",
         "UPDATE disclosure_policy SET rules = '[]'",
+        "UPDATE access_step SET expires_at = NULL",
+        "UPDATE access_request SET scopes = '[]'",
         "UPDATE node SET role = 'NPB'",
         "DELETE FROM offender",
         "UPDATE offender_number SET number_index = ''",
@@ -69,6 +71,7 @@ def test_the_auditor_reads_the_log_and_no_record(hub: RunningHub, auditor: str) 
     with line(hub, auditor) as connection:
         assert connection.execute("SELECT node_id, method FROM audit_entry").fetchone()
         assert connection.execute("SELECT id FROM node").fetchone()
+        connection.execute("SELECT state, actor FROM access_step JOIN access_request ON access_request_id = id")
         for statement in ("SELECT FROM offender", "SELECT FROM notice", "DELETE FROM audit_entry"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
                 connection.execute(statement)

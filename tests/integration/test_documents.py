@@ -9,6 +9,7 @@ from nsor.registry.v1.identity_pb2 import IdentityEvent, NewCnic
 from nsor.registry.v1.offender_pb2 import COURT_EVENT_SET_ASIDE, FINALITY_FINAL, Offender, Passport, Person
 from nsor.registry.v1.registry_service_pb2 import FindOffenderRequest
 from nsor_client.mirror import KEY_BYTES, Mirror
+from tests.support.access import obtain
 from tests.support.contract import (
     INVESTIGATION,
     MAINTENANCE,
@@ -146,6 +147,9 @@ def test_nadra_knows_who_holds_an_old_card(hub: RunningHub, punjab: Node) -> Non
 def test_an_investigator_finds_a_person_by_every_document(hub: RunningHub, punjab: Node, fia: Node) -> None:
     old, new, nic, passport = fresh_cnic(), fresh_cnic(), fresh_old_nic(), fresh_passport()
     record = punjab.create(known_by(cnic=old, old_nic=nic, passport=passport)).offender
+    refusal = fia.refused(FindOffenderRequest(old_nic=nic, officer=INVESTIGATION))
+    assert (refusal.reason, refusal.metadata) == ("ACCESS_NOT_GRANTED", {"offender": record.name}), "to ask with"
+    obtain(hub, fia, record.name)
     revision = node(hub, "nadra").call(identity_event(old, new_cnic=NewCnic(cnic=new))).revision
     known = punjab.get(record.name)
     small = Passport(country=passport.country, number=f" {passport.number[:3]}-{passport.number[3:]}")
@@ -159,7 +163,7 @@ def test_an_investigator_finds_a_person_by_every_document(hub: RunningHub, punja
 
 def test_a_search_leaves_its_trace_whether_it_finds_anybody(hub: RunningHub, punjab: Node, fia: Node) -> None:
     nic = fresh_old_nic()
-    punjab.create(known_by(old_nic=nic))
+    obtain(hub, fia, punjab.create(known_by(old_nic=nic)).offender.name)
     [(newest,)] = hub.sql("SELECT max(id) FROM audit_entry")
     fia.call(FindOffenderRequest(old_nic=nic, officer=INVESTIGATION))
     for nobody in ({"old_nic": fresh_old_nic()}, {"cnic": fresh_cnic()}, {"passport": fresh_passport()}):

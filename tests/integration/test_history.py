@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from nsor.common.v1.officer_pb2 import OfficerContext
+from nsor.registry.v1.access_request_pb2 import ACCESS_SCOPE_HISTORY
 from nsor.registry.v1.offender_pb2 import (
     COURT_EVENT_APPEAL_FILED,
     COURT_EVENT_SET_ASIDE,
@@ -19,6 +20,7 @@ from nsor.registry.v1.registry_service_pb2 import (
     ListOffendersRequest,
     OffenderRevision,
 )
+from tests.support.access import obtain
 from tests.support.contract import (
     INVESTIGATION,
     MAINTENANCE,
@@ -30,6 +32,7 @@ from tests.support.contract import (
     creation,
     proposal,
 )
+from tests.support.hub import RunningHub
 from tests.support.people import fresh_offender
 
 pytest_plugins = ["tests.support.nodes"]
@@ -86,7 +89,7 @@ def test_every_version_says_who_made_it_and_why_and_what_it_changed(
     assert found == history(sindh, written[0].name, size=5) == history(sindh, written[0].name, size=200)
 
 
-def test_history_is_read_like_the_record(punjab: Node, sindh: Node, npb: Node) -> None:
+def test_history_is_read_like_the_record(hub: RunningHub, punjab: Node, sindh: Node, npb: Node) -> None:
     name = punjab.create().offender.name
     requests = [
         ListOffenderRevisionsRequest(name=name, officer=MAINTENANCE),
@@ -94,6 +97,7 @@ def test_history_is_read_like_the_record(punjab: Node, sindh: Node, npb: Node) -
     ]
     for request in requests:
         assert sindh.refused(request).reason == "PURPOSE_NOT_ALLOWED"
+    obtain(hub, sindh, name, ACCESS_SCOPE_HISTORY)
     assert history(sindh, name, INVESTIGATION) == history(npb, name, OVERSIGHT) == history(punjab, name)
 
 

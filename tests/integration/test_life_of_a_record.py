@@ -19,7 +19,7 @@ from nsor.registry.v1.offender_pb2 import (
 )
 from nsor.registry.v1.registry_service_pb2 import GetOffenderRequest
 from tests.support.contract import (
-    INVESTIGATION,
+    OVERSIGHT,
     Node,
     acceptance,
     change,
@@ -131,7 +131,7 @@ def machine(hub: RunningHub) -> type[RuleBasedStateMachine]:
             life.revision = nadra.call(request).revision
             life.numbers.append(new)
             before = life.read
-            life.read = node(hub, "fia").call(GetOffenderRequest(name=before.name, officer=INVESTIGATION)).offender
+            life.read = node(hub, "npb").call(GetOffenderRequest(name=before.name, officer=OVERSIGHT)).offender
             assert (life.read.person.cnic, life.read.owner, life.read.transfer) == (new, before.owner, before.transfer)
             assert [former.cnic for former in life.read.person.history.former_cnics] == life.numbers[:-1]
 
@@ -166,8 +166,8 @@ def machine(hub: RunningHub) -> type[RuleBasedStateMachine]:
 
         @rule(life=lives)
         def read(self, life: Life) -> None:
-            request = GetOffenderRequest(name=life.read.name, officer=INVESTIGATION)
-            assert node(hub, "fia").call(request).offender == life.read
+            request = GetOffenderRequest(name=life.read.name, officer=OVERSIGHT)
+            assert node(hub, "npb").call(request).offender == life.read
 
         @rule(life=consumes(lives))
         def forget(self, life: Life) -> None:

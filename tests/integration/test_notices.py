@@ -13,7 +13,10 @@ from nsor.monitoring.v1.notice_pb2 import (
     Notice,
     Travel,
 )
+from nsor.registry.v1.access_request_pb2 import ACCESS_SCOPE_NOTICES
+from tests.support.access import obtain
 from tests.support.contract import INVESTIGATION, OVERSIGHT, Node, notices_of, notification
+from tests.support.hub import RunningHub
 
 pytest_plugins = ["tests.support.nodes"]
 
@@ -83,9 +86,10 @@ def test_an_offender_without_notices_has_an_empty_list(punjab: Node) -> None:
     assert not punjab.call(notices_of(punjab.create().offender.name)).notices
 
 
-def test_the_border_authority_and_npb_read_notices(punjab: Node, fia: Node, npb: Node) -> None:
+def test_the_border_authority_and_npb_read_notices(hub: RunningHub, punjab: Node, fia: Node, npb: Node) -> None:
     parent = punjab.create().offender.name
     recorded = punjab.call(notification(parent)).notice
+    obtain(hub, fia, parent, ACCESS_SCOPE_NOTICES)
     for reader, officer in ((fia, INVESTIGATION), (npb, OVERSIGHT)):
         assert list(reader.call(notices_of(parent, officer)).notices) == [recorded]
 

@@ -16,6 +16,7 @@ from nsor.registry.v1.offender_pb2 import (
     Offender,
 )
 from nsor.registry.v1.registry_service_pb2 import GetOffenderRequest, ListOffendersRequest
+from tests.support.access import obtain
 from tests.support.contract import (
     INVESTIGATION,
     MAINTENANCE,
@@ -38,7 +39,7 @@ from tests.support.people import fresh_offender
 pytest_plugins = ["tests.support.nodes"]
 
 
-def test_a_record_is_read_as_it_was_entered(punjab: Node, fia: Node) -> None:
+def test_a_record_is_read_as_it_was_entered(hub: RunningHub, punjab: Node, fia: Node) -> None:
     sent = fresh_offender()
     written = punjab.create(sent).offender
     assert written.person == sent.person
@@ -48,6 +49,7 @@ def test_a_record_is_read_as_it_was_entered(punjab: Node, fia: Node) -> None:
     assert all(conviction.offence_basis for conviction in written.convictions)
     assert (written.owner, written.status) == (punjab.name, OFFENDER_STATUS_REGISTERED)
     assert written.create_time == written.update_time
+    obtain(hub, fia, written.name)
     assert punjab.get(written.name) == fia.get(written.name, INVESTIGATION) == written
 
 
@@ -158,7 +160,7 @@ def test_one_request_delivered_many_times_at_once_is_written_once(hub: RunningHu
     assert answers[0].offender.person == request.offender.person
     after = rows_written(hub.sql)
     assert {table: after[table] - before[table] for table in after} == {
-        "offender": 1, "offender_revision": 1, "notice": 0, "request": 1, "feed": 1,
+        "offender": 1, "offender_revision": 1, "notice": 0, "request": 1, "access_step": 0, "feed": 1,
     }  # fmt: skip
 
 

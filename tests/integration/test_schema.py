@@ -118,7 +118,12 @@ def migrated(postgres: EmbeddedPostgres) -> str:
 
 @pytest.mark.parametrize(
     ("table", "column"),
-    [("audit_entry", "decision"), ("offender_revision", "version"), ("disclosure_policy", "version")],
+    [
+        ("audit_entry", "decision"),
+        ("offender_revision", "version"),
+        ("disclosure_policy", "version"),
+        ("access_step", "version"),
+    ],
 )
 @pytest.mark.parametrize("change", ["UPDATE {0} SET {1} = {1}", "DELETE FROM {0}", "TRUNCATE {0} CASCADE"])
 def test_what_was_logged_stays(migrated: str, table: str, column: str, change: str) -> None:

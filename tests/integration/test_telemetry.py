@@ -20,6 +20,7 @@ from hub.dev.postgres import EmbeddedPostgres, postgres_binaries
 from nsor.common.v1.officer_pb2 import PURPOSE_INVESTIGATION, PURPOSE_RECORD_MAINTENANCE, OfficerContext
 from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_HIT
 from nsor.monitoring.v1.notice_pb2 import AddressChange, NameChange, Notice
+from nsor.registry.v1.access_request_pb2 import ACCESS_SCOPE_PERSON, AccessRequest
 from nsor.registry.v1.identity_pb2 import Death, IdentityEvent, NewCnic, NewGuardian, NewName
 from nsor.registry.v1.offender_pb2 import Offender
 from nsor.registry.v1.registry_service_pb2 import ListOffendersRequest, SearchOffendersRequest
@@ -248,6 +249,7 @@ def use(hub: RunningHub) -> None:
         created = station.create_offender(convict, officer=MAINTENANCE)
         name = created.offender.name
         use_well(station, created.offender)
+        use_the_access_desk(hub, other, name)
         report(hub)
         known = station.get_offender(name, MAINTENANCE)
         assert len(known.person.history.former_cnics) == 1
@@ -337,6 +339,21 @@ def report(hub: RunningHub) -> None:
             with refused():
                 event = {"cnic": CNIC, "event_date": "2026-02-07", "death": Death()} | wrong
                 nadra.report_identity_event(IdentityEvent(**event))
+
+
+def use_the_access_desk(hub: RunningHub, other: Client, name: str) -> None:
+    asked = AccessRequest(offender=name, scopes=[ACCESS_SCOPE_PERSON], police_station=TEXTS, reason=TEXTS)
+    with refused():
+        other.get_offender(name, INVESTIGATION)
+    assert other.create_access_request(asked, INVESTIGATION).reason
+    assert [each.reason for each in other.list_access_requests(INVESTIGATION)]
+    for wrong in ("police_station", "reason"):
+        setattr(asked, wrong, f"{TEXTS}\x00")
+        with refused():
+            other.create_access_request(asked, INVESTIGATION)
+        setattr(asked, wrong, TEXTS)
+    with broken(hub, "access_step"), refused():
+        other.create_access_request(asked, INVESTIGATION, timeout=3)
 
 
 def use_badly(station: Client, convict: Offender, created: Offender) -> None:

@@ -31,7 +31,7 @@ from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest, CheckCnicRespons
 from nsor.monitoring.v1 import monitoring_service_pb2
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesRequest, RecordNoticeRequest
 from nsor.monitoring.v1.notice_pb2 import TRAVEL_SCOPE_ABROAD, Notice, Travel
-from nsor.registry.v1 import registry_service_pb2
+from nsor.registry.v1 import access_desk_service_pb2, registry_service_pb2
 from nsor.registry.v1.identity_pb2 import IdentityEvent
 from nsor.registry.v1.offender_pb2 import CourtEvent, Offender
 from nsor.registry.v1.registry_service_pb2 import (
@@ -51,13 +51,25 @@ from nsor.registry.v1.registry_service_pb2 import (
 from tests.support.hub import RunningHub
 from tests.support.people import fresh_offender
 
-NODES = ("nadra", "npb", "punjab-police", "sindh-police", "lahore-high-court", "fia", "sed-punjab", "sms-7000")
+NODES = (
+    "nadra",
+    "npb",
+    "punjab-police",
+    "sindh-police",
+    "punjab-prosecution",
+    "sindh-prosecution",
+    "lahore-high-court",
+    "fia",
+    "sed-punjab",
+    "sms-7000",
+)
 """The nodes that a development hub enrols."""
 
 SERVICES: list[ServiceDescriptor] = [
     service
     for module in (
         registry_service_pb2,
+        access_desk_service_pb2,
         lookup_service_pb2,
         vetting_service_pb2,
         federation_service_pb2,
@@ -326,10 +338,10 @@ def rows_written(sql: Callable[[str], list[Any]]) -> dict[str, int]:
     # One statement, since an event moves from the outbox to the feed at any time.
     [counts] = sql(
         """SELECT (SELECT count(*) FROM offender), (SELECT count(*) FROM offender_revision),
-                  (SELECT count(*) FROM notice), (SELECT count(*) FROM request),
+                  (SELECT count(*) FROM notice), (SELECT count(*) FROM request), (SELECT count(*) FROM access_step),
                   (SELECT count(*) FROM outbox) + (SELECT count(*) FROM feed_event)"""
     )
-    return dict(zip(("offender", "offender_revision", "notice", "request", "feed"), counts, strict=True))
+    return dict(zip(("offender", "offender_revision", "notice", "request", "access_step", "feed"), counts, strict=True))
 
 
 @cache

@@ -9,7 +9,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from nsor.federation.v1 import federation_service_pb2
 from nsor.lookup.v1 import lookup_service_pb2, vetting_service_pb2
 from nsor.monitoring.v1 import monitoring_service_pb2
-from nsor.registry.v1 import registry_service_pb2
+from nsor.registry.v1 import access_desk_service_pb2, registry_service_pb2
 from nsor_client.credentials import Credentials
 
 MAX_REQUEST_BYTES = 256 * 1024
@@ -24,6 +24,7 @@ SERVICES: tuple[ServiceDescriptor, ...] = tuple(
         lookup_service_pb2,
         vetting_service_pb2,
         registry_service_pb2,
+        access_desk_service_pb2,
         federation_service_pb2,
         monitoring_service_pb2,
     )

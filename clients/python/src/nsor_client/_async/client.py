@@ -11,6 +11,7 @@ from uuid import uuid4
 import grpc.aio
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from opentelemetry.trace import TracerProvider, get_tracer
 
 from nsor.common.v1.officer_pb2 import OfficerContext
@@ -68,6 +69,17 @@ from nsor.monitoring.v1.monitoring_service_pb2 import (
 )
 from nsor.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceStub
 from nsor.monitoring.v1.notice_pb2 import Notice
+from nsor.registry.v1.access_desk_service_pb2 import (
+    CreateAccessRequestRequest,
+    DeclineAccessRequestRequest,
+    ForwardAccessRequestRequest,
+    GetAccessRequestRequest,
+    GrantAccessRequestRequest,
+    ListAccessRequestsRequest,
+    ListAccessRequestsResponse,
+)
+from nsor.registry.v1.access_desk_service_pb2_grpc import AccessDeskServiceStub
+from nsor.registry.v1.access_request_pb2 import AccessRequest, AccessRequestState, AccessScope
 from nsor.registry.v1.identity_pb2 import IdentityEvent
 from nsor.registry.v1.offender_pb2 import CourtEvent, Offender, Passport, Transfer
 from nsor.registry.v1.registry_service_pb2 import (
@@ -120,6 +132,7 @@ _ListRequest = TypeVar(
     ListOffendersRequest,
     ListOffenderRevisionsRequest,
     ListTransfersRequest,
+    ListAccessRequestsRequest,
     ListNoticesRequest,
     ListNodesRequest,
     ListLookupAlarmsRequest,
@@ -130,6 +143,7 @@ _Page = TypeVar(
     ListOffendersResponse,
     ListOffenderRevisionsResponse,
     ListTransfersResponse,
+    ListAccessRequestsResponse,
     ListNoticesResponse,
     ListNodesResponse,
     ListLookupAlarmsResponse,
@@ -663,6 +677,147 @@ class AsyncClient:
         """Tells which nodes have applied the newest version of a record, `offenders/{uuid}`, and which have not."""
         return await self._call(self._registry.GetPropagation, GetPropagationRequest(name=name), timeout)
 
+    async def create_access_request(
+        self,
+        access_request: AccessRequest,
+        officer: OfficerContext,
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AccessRequest:
+        """Asks to read a record of another node. A prosecutor forwards it, then NPB decides.
+
+        Args:
+            access_request: with `offender`, `scopes`, `police_station` and `reason`.
+            officer: with the purpose INVESTIGATION and the FIR.
+        """
+        request = CreateAccessRequestRequest(
+            access_request=access_request, officer=officer, request_id=request_id or _new_id()
+        )
+        call = self._access_desk.CreateAccessRequest
+        return (await self._call(call, request, timeout, request.request_id)).access_request
+
+    async def forward_access_request(
+        self,
+        access_request: AccessRequest,
+        officer: OfficerContext,
+        *,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AccessRequest:
+        """Forwards a request for access to NPB. For prosecutors.
+
+        Args:
+            access_request: as it was read; its `name` and `etag` are sent.
+
+        Raises:
+            Conflict: somebody took a step since it was read.
+            FailedPrecondition: it was forwarded or decided already.
+        """
+        request = ForwardAccessRequestRequest(
+            name=access_request.name,
+            etag=access_request.etag,
+            reason=reason,
+            request_id=request_id or _new_id(),
+            officer=officer,
+        )
+        call = self._access_desk.ForwardAccessRequest
+        return (await self._call(call, request, timeout, request.request_id)).access_request
+
+    async def grant_access_request(
+        self,
+        access_request: AccessRequest,
+        scopes: Iterable[AccessScope.ValueType],
+        officer: OfficerContext,
+        *,
+        expire_time: Timestamp | None = None,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AccessRequest:
+        """Grants a request for access that was forwarded, or with a reason one that is overdue. For NPB.
+
+        Args:
+            access_request: as it was read; its `name` and `etag` are sent.
+            scopes: what is granted, of what was asked for.
+            expire_time: until when; as long as the hub allows, where it is not given.
+
+        Raises:
+            Conflict: somebody took a step since it was read.
+            FailedPrecondition: it waits for the prosecutor, or was decided already.
+        """
+        request = GrantAccessRequestRequest(
+            name=access_request.name,
+            etag=access_request.etag,
+            scopes=scopes,
+            expire_time=expire_time,
+            reason=reason,
+            request_id=request_id or _new_id(),
+            officer=officer,
+        )
+        call = self._access_desk.GrantAccessRequest
+        return (await self._call(call, request, timeout, request.request_id)).access_request
+
+    async def decline_access_request(
+        self,
+        access_request: AccessRequest,
+        reason: str,
+        officer: OfficerContext,
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AccessRequest:
+        """Declines a request for access that was forwarded, or one that is overdue. For NPB.
+
+        Args:
+            access_request: as it was read; its `name` and `etag` are sent.
+
+        Raises:
+            Conflict: somebody took a step since it was read.
+            FailedPrecondition: it waits for the prosecutor, or was decided already.
+        """
+        request = DeclineAccessRequestRequest(
+            name=access_request.name,
+            etag=access_request.etag,
+            reason=reason,
+            request_id=request_id or _new_id(),
+            officer=officer,
+        )
+        call = self._access_desk.DeclineAccessRequest
+        return (await self._call(call, request, timeout, request.request_id)).access_request
+
+    async def get_access_request(
+        self, name: str, officer: OfficerContext, *, timeout: float | None = None
+    ) -> AccessRequest:
+        """Reads a request for access by its resource name, `accessRequests/{uuid}`."""
+        request = GetAccessRequestRequest(name=name, officer=officer)
+        return (await self._call(self._access_desk.GetAccessRequest, request, timeout)).access_request
+
+    async def list_access_requests(
+        self,
+        officer: OfficerContext,
+        *,
+        state: AccessRequestState.ValueType = AccessRequestState.ACCESS_REQUEST_STATE_UNSPECIFIED,
+        overdue_only: bool = False,
+        page_size: int = 0,
+        timeout: float | None = None,
+    ) -> AsyncGenerator[AccessRequest]:
+        """Reads the requests for access of this node, those that it may forward, or for NPB all.
+
+        Those that are overdue come first, then the newest; pages are fetched as they are needed.
+
+        Args:
+            state: only those in this state.
+            overdue_only: only those that were to be forwarded before now.
+        """
+        request = ListAccessRequestsRequest(
+            officer=officer, state=state, overdue_only=overdue_only, page_size=page_size
+        )
+        async for page in self._pages(self._access_desk.ListAccessRequests, request, timeout):
+            for access_request in page.access_requests:
+                yield access_request
+
     async def import_offenders(
         self, rows: Iterable[ImportOffendersRequest], *, window: int = 256, timeout: float | None = None
     ) -> AsyncGenerator[ImportOffendersResponse]:
@@ -947,6 +1102,7 @@ class AsyncClient:
         self._lookup = LookupServiceStub(channel)
         self._vetting = VettingServiceStub(channel)
         self._registry = RegistryServiceStub(channel)
+        self._access_desk = AccessDeskServiceStub(channel)
         self._federation = FederationServiceStub(channel)
         self._monitoring = MonitoringServiceStub(channel)
         self._channel = channel

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from nsor_client import CredentialsError, NsorError
 from nsor_client.cli import (
+    access,
     certificates,
     checking,
     exporting,
@@ -50,6 +51,7 @@ for name, group in {
     "offender": offenders,
     "identity": identity,
     "transfer": transfers,
+    "access": access,
     "notice": notices,
     "node": nodes,
     "policy": policy,

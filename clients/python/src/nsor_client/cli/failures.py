@@ -72,6 +72,13 @@ ADVICE: dict[ErrorReason.ValueType, str] = {
     ErrorReason.ERROR_REASON_LIKELY_DUPLICATE: (
         "Compare the records named above. Is it none of them: nsor offender create --not-the-same-as ... --because ..."
     ),
+    ErrorReason.ERROR_REASON_ACCESS_NOT_GRANTED: (
+        "Ask the access desk, with the FIR: nsor access request; or see what was granted: nsor access list"
+    ),
+    ErrorReason.ERROR_REASON_ACCESS_REQUEST_NOT_FOUND: "Check the name of the request: nsor access list",
+    ErrorReason.ERROR_REASON_ACCESS_STEP_NOT_POSSIBLE: (
+        "See how far it is: nsor access get. NPB decides what the prosecutor forwarded, or what is overdue."
+    ),
     ErrorReason.ERROR_REASON_INTERNAL: "Report it to the operator of the hub, with the trace_id if there is one.",
 }
 """What a person can do about each reason for which the hub refuses."""

@@ -24,6 +24,7 @@ class RoleName(StrEnum):
     courts = "courts"
     vetting_agency = "vetting-agency"
     public_gateway = "public-gateway"
+    prosecution = "prosecution"
 
 
 NodeId = Annotated[str, typer.Argument(metavar="ID", help="For example punjab-police.")]

@@ -1,8 +1,8 @@
 """How the command shows messages to people."""
 
 import unicodedata
-from collections.abc import Iterator, Sequence
-from datetime import UTC
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -18,6 +18,7 @@ from nsor.lookup.v1.alarm_pb2 import LookupAlarm
 from nsor.lookup.v1.disclosure_pb2 import DisclosurePolicy
 from nsor.lookup.v1.lookup_service_pb2 import CannotAnswerReason, CheckCnicResponse, DisclosedPerson, Outcome
 from nsor.monitoring.v1.notice_pb2 import Notice
+from nsor.registry.v1.access_request_pb2 import AccessRequest, AccessRequestState, AccessScope, AccessStep
 from nsor.registry.v1.offender_pb2 import (
     Conviction,
     GuardianRelation,
@@ -179,6 +180,47 @@ def transfer(proposal: Transfer) -> str:
     """A proposed transfer in a line."""
     due = f"to be answered by {moment(proposal.due_time)}"
     return clean(f"{proposal.offender}  {proposal.sender} → {proposal.receiver}  {due}")
+
+
+def access_request(asked: AccessRequest) -> str:
+    """A request for access, a line for each thing; of one about a sealed record, what is left."""
+    fields = {"request": asked.name, "record": asked.offender, "state": _access_state(asked)}
+    fields["asks for"] = _scopes(asked.scopes)
+    if asked.officer.fir_number:
+        fields["FIR"] = f"{asked.officer.fir_number}, {asked.police_station}"
+    asked_by = AccessStep(node=asked.node, officer=asked.officer, reason=asked.reason, time=asked.create_time)
+    fields["asked"] = _step(asked_by)
+    for label, step in (("forwarded", asked.forwarding), ("decided", asked.decision)):
+        if step.node:
+            fields[label] = _step(step)
+    if asked.HasField("expire_time"):
+        fields["granted"] = f"{_scopes(asked.granted_scopes)}, until {moment(asked.expire_time)}"
+    fields["etag"] = asked.etag
+    return "\n".join(f"{label:<10} {clean(value)}" for label, value in fields.items())
+
+
+def access_request_line(asked: AccessRequest) -> str:
+    """A request for access in a line."""
+    fields = (asked.name, _access_state(asked), asked.node, f"FIR {asked.officer.fir_number}", _scopes(asked.scopes))
+    return clean("  ".join((*fields, asked.offender)))
+
+
+def _access_state(asked: AccessRequest) -> str:
+    state = word(asked, "state")
+    if asked.state != AccessRequestState.ACCESS_REQUEST_STATE_REQUESTED:
+        return state
+    overdue = asked.due_time.ToDatetime(UTC) <= datetime.now(UTC)
+    return f"{state}, {'overdue since' if overdue else 'to be forwarded by'} {moment(asked.due_time)}"
+
+
+def _step(step: AccessStep) -> str:
+    who = f"{step.officer.officer_id} at {step.node}" if step.officer.officer_id else step.node
+    return f"{moment(step.time)} by {who}{f': {step.reason}' if step.reason else ''}"
+
+
+def _scopes(scopes: Iterable[AccessScope.ValueType]) -> str:
+    names = {value: name.removeprefix("ACCESS_SCOPE_").lower() for name, value in AccessScope.items()}
+    return ", ".join(names.get(scope, str(scope)) for scope in scopes)
 
 
 def propagation(response: GetPropagationResponse) -> str:

@@ -45,6 +45,8 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     """An agency that vets the people it employs, such as an education department or a hospital."""
     ROLE_PUBLIC_GATEWAY: _Role.ValueType  # 8
     """A gateway through which the public asks, such as the SMS bridge."""
+    ROLE_PROSECUTION: _Role.ValueType  # 9
+    """The office of the District Public Prosecutors of a province: forwards requests for access. Reads no record."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
     """What a node is in the federation. A node has exactly one role."""
@@ -67,6 +69,8 @@ ROLE_VETTING_AGENCY: Role.ValueType  # 7
 """An agency that vets the people it employs, such as an education department or a hospital."""
 ROLE_PUBLIC_GATEWAY: Role.ValueType  # 8
 """A gateway through which the public asks, such as the SMS bridge."""
+ROLE_PROSECUTION: Role.ValueType  # 9
+"""The office of the District Public Prosecutors of a province: forwards requests for access. Reads no record."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 class _Sensitivity:

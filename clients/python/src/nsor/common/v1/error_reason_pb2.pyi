@@ -224,6 +224,24 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "ERROR_REASON_OFFENDER_DUPLICATE",
           "metadata": { "offender": "offenders/019a9e4f-…", "duplicate": "offenders/019a9e50-…" } }
     """
+    ERROR_REASON_ACCESS_NOT_GRANTED: _ErrorReason.ValueType  # 70
+    """Records of other nodes are read by police and FIA only as far, as long and for the FIR for which NPB has granted it.
+    Ask for it: AccessDeskService/CreateAccessRequest. The scope is told where one is needed that was not granted.
+
+        { "reason": "ERROR_REASON_ACCESS_NOT_GRANTED", "metadata": { "offender": "offenders/019a9e4f-…" } }
+    """
+    ERROR_REASON_ACCESS_REQUEST_NOT_FOUND: _ErrorReason.ValueType  # 71
+    """There is no such request for access, or none that the caller may know of.
+
+        { "reason": "ERROR_REASON_ACCESS_REQUEST_NOT_FOUND", "domain": "nsor" }
+    """
+    ERROR_REASON_ACCESS_STEP_NOT_POSSIBLE: _ErrorReason.ValueType  # 72
+    """The step cannot follow on what became of the request: it was forwarded or decided already, or NPB waits for the
+    prosecutor until `due_time`.
+
+        { "reason": "ERROR_REASON_ACCESS_STEP_NOT_POSSIBLE",
+          "metadata": { "state": "ACCESS_REQUEST_STATE_REQUESTED", "due_time": "2026-03-03T09:00:00Z" } }
+    """
     ERROR_REASON_WATCHED_PERSON_NOT_FOUND: _ErrorReason.ValueType  # 80
     """There is nobody of this name on the caller's watch list, or not any more.
 
@@ -451,6 +469,24 @@ ERROR_REASON_OFFENDER_DUPLICATE: ErrorReason.ValueType  # 67
 
     { "reason": "ERROR_REASON_OFFENDER_DUPLICATE",
       "metadata": { "offender": "offenders/019a9e4f-…", "duplicate": "offenders/019a9e50-…" } }
+"""
+ERROR_REASON_ACCESS_NOT_GRANTED: ErrorReason.ValueType  # 70
+"""Records of other nodes are read by police and FIA only as far, as long and for the FIR for which NPB has granted it.
+Ask for it: AccessDeskService/CreateAccessRequest. The scope is told where one is needed that was not granted.
+
+    { "reason": "ERROR_REASON_ACCESS_NOT_GRANTED", "metadata": { "offender": "offenders/019a9e4f-…" } }
+"""
+ERROR_REASON_ACCESS_REQUEST_NOT_FOUND: ErrorReason.ValueType  # 71
+"""There is no such request for access, or none that the caller may know of.
+
+    { "reason": "ERROR_REASON_ACCESS_REQUEST_NOT_FOUND", "domain": "nsor" }
+"""
+ERROR_REASON_ACCESS_STEP_NOT_POSSIBLE: ErrorReason.ValueType  # 72
+"""The step cannot follow on what became of the request: it was forwarded or decided already, or NPB waits for the
+prosecutor until `due_time`.
+
+    { "reason": "ERROR_REASON_ACCESS_STEP_NOT_POSSIBLE",
+      "metadata": { "state": "ACCESS_REQUEST_STATE_REQUESTED", "due_time": "2026-03-03T09:00:00Z" } }
 """
 ERROR_REASON_WATCHED_PERSON_NOT_FOUND: ErrorReason.ValueType  # 80
 """There is nobody of this name on the caller's watch list, or not any more.

@@ -28,7 +28,7 @@ class _PurposeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Purpose.Value
     PURPOSE_RECORD_MAINTENANCE: _Purpose.ValueType  # 1
     """Keeping the caller's own records. Gives access to these only."""
     PURPOSE_INVESTIGATION: _Purpose.ValueType  # 2
-    """Investigation of an offence under the Act. Needs the FIR number."""
+    """Investigation of an offence under the Act. Needs the FIR number, and of police and FIA a grant of the access desk."""
     PURPOSE_SUPERVISION: _Purpose.ValueType  # 3
     """Supervision of a released offender."""
     PURPOSE_VETTING: _Purpose.ValueType  # 4
@@ -44,7 +44,7 @@ PURPOSE_UNSPECIFIED: Purpose.ValueType  # 0
 PURPOSE_RECORD_MAINTENANCE: Purpose.ValueType  # 1
 """Keeping the caller's own records. Gives access to these only."""
 PURPOSE_INVESTIGATION: Purpose.ValueType  # 2
-"""Investigation of an offence under the Act. Needs the FIR number."""
+"""Investigation of an offence under the Act. Needs the FIR number, and of police and FIA a grant of the access desk."""
 PURPOSE_SUPERVISION: Purpose.ValueType  # 3
 """Supervision of a released offender."""
 PURPOSE_VETTING: Purpose.ValueType  # 4

@@ -63,7 +63,7 @@ class MonitoringServiceServicer:
     def ListNotices(self, request, context):
         """Lists the notices of one offender, newest first, page by page (AIP-158).
 
-        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

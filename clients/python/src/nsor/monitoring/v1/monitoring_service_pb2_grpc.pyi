@@ -41,7 +41,7 @@ class MonitoringServiceStub:
     ListNotices: _grpc.UnaryUnaryMultiCallable[_monitoring_service_pb2.ListNoticesRequest, _monitoring_service_pb2.ListNoticesResponse]
     """Lists the notices of one offender, newest first, page by page (AIP-158).
 
-    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED.
     """
 
 @_typing.type_check_only
@@ -57,7 +57,7 @@ class MonitoringServiceAsyncStub(MonitoringServiceStub):
     ListNotices: _aio.UnaryUnaryMultiCallable[_monitoring_service_pb2.ListNoticesRequest, _monitoring_service_pb2.ListNoticesResponse]  # type: ignore[assignment]
     """Lists the notices of one offender, newest first, page by page (AIP-158).
 
-    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED.
     """
 
 class MonitoringServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -82,7 +82,7 @@ class MonitoringServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_monitoring_service_pb2.ListNoticesResponse, _abc.Awaitable[_monitoring_service_pb2.ListNoticesResponse]]:
         """Lists the notices of one offender, newest first, page by page (AIP-158).
 
-        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED.
         """
 
 def add_MonitoringServiceServicer_to_server(servicer: MonitoringServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

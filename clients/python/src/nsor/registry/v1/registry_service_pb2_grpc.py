@@ -128,10 +128,11 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetOffender(self, request, context):
-        """Reads one record as it is, or as it was at an earlier version.
+        """Reads one record as it is, or as it was at an earlier version. Police and FIA read those of others as far as the
+        access desk has granted it for the FIR; what it has not is left out.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
-        REVISION_NOT_REACHED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED, INVALID_REVISION,
+        REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -175,7 +176,7 @@ class RegistryServiceServicer:
         """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
         Of a sealed record it is left who made them and when.
 
-        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,10 +41,11 @@ class RegistryServiceStub:
     Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, LIKELY_DUPLICATE, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
     """
     GetOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetOffenderRequest, _registry_service_pb2.GetOffenderResponse]
-    """Reads one record as it is, or as it was at an earlier version.
+    """Reads one record as it is, or as it was at an earlier version. Police and FIA read those of others as far as the
+    access desk has granted it for the FIR; what it has not is left out.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
-    REVISION_NOT_REACHED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED, INVALID_REVISION,
+    REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
     """
     FindOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.FindOffenderRequest, _registry_service_pb2.FindOffenderResponse]
     """Finds the record that a document stands on, by its exact number; a former CNIC finds it too. The audit log keeps every
@@ -72,7 +73,7 @@ class RegistryServiceStub:
     """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
     Of a sealed record it is left who made them and when.
 
-    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED.
     """
     UpdateOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateOffenderRequest, _registry_service_pb2.UpdateOffenderResponse]
     """Changes the fields that the mask names (AIP-134). NPB changes records of others with a reason only.
@@ -149,10 +150,11 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     Errors: INVALID_FIELD, OFFENDER_ALREADY_EXISTS, LIKELY_DUPLICATE, CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
     """
     GetOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetOffenderRequest, _registry_service_pb2.GetOffenderResponse]  # type: ignore[assignment]
-    """Reads one record as it is, or as it was at an earlier version.
+    """Reads one record as it is, or as it was at an earlier version. Police and FIA read those of others as far as the
+    access desk has granted it for the FIR; what it has not is left out.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
-    REVISION_NOT_REACHED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED, INVALID_REVISION,
+    REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
     """
     FindOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.FindOffenderRequest, _registry_service_pb2.FindOffenderResponse]  # type: ignore[assignment]
     """Finds the record that a document stands on, by its exact number; a former CNIC finds it too. The audit log keeps every
@@ -180,7 +182,7 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
     Of a sealed record it is left who made them and when.
 
-    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+    Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED.
     """
     UpdateOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateOffenderRequest, _registry_service_pb2.UpdateOffenderResponse]  # type: ignore[assignment]
     """Changes the fields that the mask names (AIP-134). NPB changes records of others with a reason only.
@@ -266,10 +268,11 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.GetOffenderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_registry_service_pb2.GetOffenderResponse, _abc.Awaitable[_registry_service_pb2.GetOffenderResponse]]:
-        """Reads one record as it is, or as it was at an earlier version.
+        """Reads one record as it is, or as it was at an earlier version. Police and FIA read those of others as far as the
+        access desk has granted it for the FIR; what it has not is left out.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, INVALID_REVISION, REVISION_EPOCH_CHANGED,
-        REVISION_NOT_REACHED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED, INVALID_REVISION,
+        REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """
 
     @_abc_1.abstractmethod
@@ -321,7 +324,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the versions of a record, newest first, page by page (AIP-158): who made each, when, why, and what it changed.
         Of a sealed record it is left who made them and when.
 
-        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED.
+        Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, OFFENDER_NOT_FOUND, PURPOSE_NOT_ALLOWED, ACCESS_NOT_GRANTED.
         """
 
     @_abc_1.abstractmethod
