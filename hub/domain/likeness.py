@@ -13,13 +13,15 @@ NAME, GUARDIAN, BIRTH = 0.5, 0.3, 0.2
 
 
 def names(person: Person) -> Sequence[str]:
-    """Every spelling of a person's name."""
-    return [name for name in (person.full_name, person.full_name_ur) if name]
+    """Every spelling of the names that a person has and had."""
+    had = [person.name, *(former.was for former in person.history.names)]
+    return [spelling for name in had for spelling in (name.full_name, name.full_name_ur) if spelling]
 
 
 def guardians(person: Person) -> Sequence[str]:
-    """Every spelling of the name of their father or husband."""
-    return [name for name in (person.guardian_name, person.guardian_name_ur) if name]
+    """Every spelling of the names of those whom their card names and named as father or husband."""
+    had = [person.guardian, *(former.was for former in person.history.guardians)]
+    return [spelling for name in had for spelling in (name.guardian_name, name.guardian_name_ur) if spelling]
 
 
 def best(name: str, known: Sequence[str]) -> float:

@@ -42,7 +42,9 @@ async def likely_duplicates(
     for other_id, other in {**known, **people}.items():
         for id in {id for key in person_keys(other) for id in holders.get(key, ())}:
             # The same number is another matter: that of one record which exists.
-            if people[id].cnic != other.cnic and (alike := likeness(people[id], other)) >= least:
+            if not set(people[id].documents) & set(other.documents) and (
+                (alike := likeness(people[id], other)) >= least
+            ):
                 found[id][other_id] = alike
     return found
 

@@ -11,7 +11,7 @@ from nsor.registry.v1.registry_service_pb2 import DuplicateOverride, ListOffende
 from nsor_client import AlreadyExists
 from tests.support.contract import MAINTENANCE, Node, creation, row
 from tests.support.hub import RunningHub
-from tests.support.people import fresh_offender
+from tests.support.people import fresh_offender, fresh_old_nic
 
 pytest_plugins = ["tests.support.nodes"]
 
@@ -104,6 +104,16 @@ def test_a_reason_counts_for_the_records_that_it_names(punjab: Node, born: str) 
     ):
         request.duplicate_override.CopyFrom(wrong)
         assert list(punjab.refused(request).fields) == [field]
+
+
+def test_people_without_a_card_are_compared_as_well(punjab: Node, born: str) -> None:
+    for refused in (False, True):
+        other = somebody(born, old_nic=fresh_old_nic())
+        other.person.ClearField("cnic")
+        if refused:
+            assert punjab.refused(creation(other)).reason == "LIKELY_DUPLICATE"
+        else:
+            punjab.create(other)
 
 
 def test_the_same_number_is_that_of_the_record_which_exists(punjab: Node, sindh: Node, born: str) -> None:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from hub.store.database import PostgresDatabase
 from hub.store.reindex import Reindex
 from hub.store.vault import Keyring, Vault
+from nsor.registry.v1.identity_pb2 import NewName
 from nsor.registry.v1.offender_pb2 import (
     COURT_EVENT_APPEAL_FILED,
     COURT_EVENT_SET_ASIDE,
@@ -18,7 +19,7 @@ from nsor.registry.v1.offender_pb2 import (
 )
 from nsor.registry.v1.registry_service_pb2 import SearchOffendersRequest, SearchOffendersResponse
 from nsor_client.cli import app
-from tests.support.contract import INVESTIGATION, MAINTENANCE, OVERSIGHT, Node, court_event, row
+from tests.support.contract import INVESTIGATION, MAINTENANCE, OVERSIGHT, Node, court_event, identity_event, node, row
 from tests.support.hub import RunningHub
 from tests.support.people import fresh_offender
 from tests.support.spellings import Somebody, found_by, people
@@ -145,6 +146,13 @@ def id_of(record: Offender) -> UUID:
     return UUID(record.name.removeprefix("offenders/"))
 
 
+def test_a_former_name_finds_a_person(hub: RunningHub, punjab: Node) -> None:
+    record = enter(punjab, "Zulqarnain Tarar", "", "Safdar Tarar", "", "1966-05-04")
+    new_name = NewName(full_name="Mansoor Khosa", full_name_ur="منصور کھوسہ")
+    node(hub, "nadra").call(identity_event(record.person.cnic, new_name=new_name))
+    assert found(punjab, "Zulqarnain Tarar") == found(punjab, "منصور کھوسہ") == [record.name]
+
+
 async def test_records_that_the_index_lacks_get_into_it(hub: RunningHub, punjab: Node) -> None:
     """As those do that were entered before there was an index, or under older rules."""
     one, other = (enter(punjab, name, "", "Noor Wattoo", "", "1966-05-04") for name in ("Sarfraz", "Shahbaz"))
@@ -175,8 +183,8 @@ def test_more_than_are_asked_for_are_not_shown(sindh: Node, known: dict[str, Off
 
 @pytest.mark.parametrize("officer", [MAINTENANCE, OVERSIGHT])
 def test_nobody_searches_but_for_an_investigation(punjab: Node, npb: Node, officer: Any) -> None:
-    for node in (punjab, npb):
-        refusal = node.refused(SearchOffendersRequest(person_name="Imran Bhatti", officer=officer))
+    for caller in (punjab, npb):
+        refusal = caller.refused(SearchOffendersRequest(person_name="Imran Bhatti", officer=officer))
         assert refusal.reason == "PURPOSE_NOT_ALLOWED"
 
 
