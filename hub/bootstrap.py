@@ -34,6 +34,7 @@ from hub.signing import signer_of
 from hub.store.database import PostgresDatabase
 from hub.store.feed import FeedStore
 from hub.store.vault import Keyring, Vault
+from hub.transport import convert
 from hub.transport.contract import method_policies
 from hub.transport.gate import Gate
 from hub.transport.health import Health
@@ -67,7 +68,7 @@ class _Worker:
         self._settings = settings
         self._database = PostgresDatabase(settings.dsn.get_secret_value(), vault, settings.database_pool)
         telemetry.start(self._database.engine.sync_engine)
-        self._index = LookupIndex()
+        self._index = LookupIndex(convert.disclosed_person)
         self._feed_store = feed_store = FeedStore(self._database, vault)
         self._tail = Tail(feed_store, self._index.apply)
         self._audit = AuditWriter(self._database)

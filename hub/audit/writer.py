@@ -12,7 +12,7 @@ class AuditWriter:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._group = GroupCommit(self._write, batch=500, waiting=5000)
+        self._group = GroupCommit(self._write, batch=500, waiting=5000, rest=3)
 
     async def append(self, *entries: AuditEntry) -> None:
         """Returns once the entries are durable, all or none of them.

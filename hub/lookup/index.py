@@ -1,31 +1,34 @@
 """The register in a worker's memory: what a check needs of each record."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from struct import Struct
-from uuid import UUID
 
 from hub.domain.feed import Event, IndexedOffender
-from hub.domain.lookup import DisclosedPerson, Known
-from hub.domain.offender import Finality, GuardianRelation, Sex
+from hub.domain.lookup import Known
+from hub.domain.offender import Finality, OffenderFacts
 
 # Of 32 octets of a keyed hash, as many as keep two of a million numbers apart: chance of one in 10^26.
 _KEY = 16
-_VERSION = Struct(">16sI")  # id and version of the record
-_SEPARATOR = "\x1f"  # names hold no control characters
+_HEAD = Struct(">16sIB")  # id and version of the record, and a bit for each finality among its convictions
+_BITS = {finality: 1 << place for place, finality in enumerate(Finality)}
+_FINALITIES = [frozenset(f for f in Finality if bits & _BITS[f]) for bits in range(1 << len(Finality))]
 
 
 class LookupIndex:
     """Records by the blind index of their number, so that the memory holds no plain CNIC.
 
-    Each record is one octet string, unpacked when it is found: a million of them take 240 MB, as objects they would
-    take several times as much.
+    Each record is one octet string: a million of them take 240 MB, as objects they would take several times as much.
 
     Filled from a snapshot and kept by the feed, which may repeat what the snapshot had: an older version never replaces
     a newer one. A number has one record that is not sealed at most, and the feed knows of its end before the next one's
     beginning.
+
+    Args:
+        disclosed: makes what a hit tells about a person, ready for the answer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, disclosed: Callable[[OffenderFacts], bytes]) -> None:
+        self._disclosed = disclosed
         self._by_cnic: dict[bytes, bytes] = {}
 
     def clear(self) -> None:
@@ -36,12 +39,14 @@ class LookupIndex:
         """Takes records in."""
         for record in records:
             offender, key = record.offender, record.cnic_index[:_KEY]
-            held = _VERSION.unpack_from(self._by_cnic[key]) if key in self._by_cnic else None
+            id, version, _ = _HEAD.unpack_from(self._by_cnic[key]) if key in self._by_cnic else (None, 0, 0)
             if offender.facts is None:
-                if held and held[0] == offender.id.bytes:
+                if id == offender.id.bytes:
                     del self._by_cnic[key]
-            elif held is None or held[0] != offender.id.bytes or held[1] < offender.version:
-                self._by_cnic[key] = _packed(offender.id, offender.version, Known.of(offender.facts))
+            elif id != offender.id.bytes or version < offender.version:
+                bits = sum({_BITS[conviction.finality] for conviction in offender.facts.convictions})
+                head = _HEAD.pack(offender.id.bytes, offender.version, bits)
+                self._by_cnic[key] = head + self._disclosed(offender.facts)
 
     def apply(self, event: Event) -> None:
         """Takes an event of the feed in."""
@@ -50,24 +55,7 @@ class LookupIndex:
     def find(self, cnic_index: bytes) -> Known | None:
         """What is known under a number, or None."""
         held = self._by_cnic.get(cnic_index[:_KEY])
-        return _unpacked(held) if held else None
+        return Known(_FINALITIES[held[_HEAD.size - 1]], held[_HEAD.size :]) if held else None
 
     def __len__(self) -> int:
         return len(self._by_cnic)
-
-
-def _packed(id: UUID, version: int, known: Known) -> bytes:
-    who = known.person
-    names = (who.full_name, who.full_name_ur, who.guardian_name, who.guardian_name_ur)
-    text = _SEPARATOR.join((*names, who.guardian_relation, who.sex, *known.finalities))
-    return _VERSION.pack(id.bytes, version) + text.encode()
-
-
-def _unpacked(held: bytes) -> Known:
-    full_name, full_name_ur, guardian_name, guardian_name_ur, relation, sex, *finalities = (
-        held[_VERSION.size :].decode().split(_SEPARATOR)
-    )
-    person = DisclosedPerson(
-        full_name, full_name_ur, guardian_name, guardian_name_ur, GuardianRelation(relation), Sex(sex)
-    )
-    return Known(person, frozenset(map(Finality, finalities)))

@@ -1,9 +1,11 @@
 """One transaction on the register: the SQL behind `hub.domain.ports.Transaction`."""
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -73,6 +75,8 @@ _INSERT_REQUESTS = insert(request)
 _NEWEST_POLICY = select(disclosure_policy).order_by(disclosure_policy.c.version.desc()).limit(1)
 # COPY takes a quarter of the time that an INSERT of many rows does, and for one row it is no slower.
 _COPY_AUDIT = "COPY audit_entry (at, node_id, method, officer_id, purpose, fir_number, subject, decision) FROM STDIN"
+_NULL = r"\N"
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 _tracer = trace.get_tracer("nsor.hub")
 
@@ -515,7 +519,8 @@ class StoreTransaction:
 
     async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
         driver: Any = (await self._connection.get_raw_connection()).driver_connection
-        await copy_audit(driver, entries)
+        async with driver.cursor() as cursor:
+            await copy_audit(cursor, entries)
 
     async def book(self, writes: Sequence[Write]) -> Revision:
         changes = [_change(write.record) for write in writes]
@@ -542,7 +547,7 @@ def _policy_of(row: Any) -> DisclosurePolicy:
     return DisclosurePolicy(modes, row.under_appeal, row.version, row.updater, row.updated_at)
 
 
-async def copy_audit(connection: psycopg.AsyncConnection[Any], entries: Sequence[AuditEntry]) -> None:
+async def copy_audit(cursor: psycopg.AsyncCursor[Any], entries: Iterable[AuditEntry]) -> None:
     """Writes audit entries, all or none."""
     # SQLAlchemy does not know of COPY, so neither does what traces its statements.
     with _tracer.start_as_current_span(
@@ -552,15 +557,23 @@ async def copy_audit(connection: psycopg.AsyncConnection[Any], entries: Sequence
         record_exception=False,
         set_status_on_exception=False,
     ):
-        async with connection.cursor() as cursor, cursor.copy(_COPY_AUDIT) as copy:
-            for entry in entries:
-                await copy.write_row(_audit_row(entry))
+        async with cursor.copy(_COPY_AUDIT) as copy:
+            await copy.write("".join(_audit_rows(entries)))
 
 
-def _audit_row(entry: AuditEntry) -> tuple[object, ...]:
-    caller, officer = entry.caller, entry.caller.officer
-    named = (officer.id, officer.purpose, officer.fir_number) if officer else (None, None, None)
-    return entry.at, caller.node.id, caller.method, *named, entry.subject, entry.decision
+def _audit_rows(entries: Iterable[AuditEntry]) -> Iterator[str]:
+    """Entries in COPY's text format, made at once for each caller: a roster has a thousand of one."""
+    for caller, checks in groupby(entries, attrgetter("caller")):
+        officer = caller.officer
+        named = (officer.id, officer.purpose, officer.fir_number) if officer else (None, None, None)
+        who = "\t".join(map(_copied, (caller.node.id, caller.method, *named)))
+        for at, _, subject, decision in checks:
+            octets = _NULL if subject is None else rf"\\x{subject.hex()}"
+            yield f"{at}\t{who}\t{octets}\t{_copied(decision)}\n"
+
+
+def _copied(text: str | None) -> str:
+    return _NULL if text is None else text.translate(_ESCAPES)
 
 
 def _change(record: Offender | Notice) -> list[str | int]:

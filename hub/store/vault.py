@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from hub.domain.cnic import Cnic
 
@@ -79,10 +81,14 @@ class Vault:
         self._version = keyring.version
         self._wrapping = {version: AESGCM(key) for version, key in keyring.wrapping.items()}
         self._index_key = keyring.index
+        # Copied for each number: to set up a key costs more than to hash 13 digits.
+        self._index = HMAC(keyring.index, SHA256())
 
     def index(self, cnic: Cnic) -> bytes:
         """The blind index of a number: 32 octets, the same each time, telling nothing without the key."""
-        return hmac.digest(self._index_key, cnic.digits.encode(), hashlib.sha256)
+        index = self._index.copy()
+        index.update(cnic.digits.encode())
+        return index.finalize()
 
     def conviction_index(self, cnic: Cnic, case: str) -> bytes:
         """The blind index of a person's conviction in a case (`Conviction.case`): 32 octets."""

@@ -475,18 +475,22 @@ def answer_message(answer: Answer) -> lookup_service_pb2.CheckCnicResponse:
     )
     if answer.reason:
         message.cannot_answer_reason = _value(lookup_service_pb2.CannotAnswerReason, answer.reason)
-    if person := answer.person:
-        message.person.CopyFrom(
-            lookup_service_pb2.DisclosedPerson(
-                full_name=person.full_name,
-                full_name_ur=person.full_name_ur,
-                guardian_name=person.guardian_name,
-                guardian_name_ur=person.guardian_name_ur,
-                guardian_relation=_value(offender_pb2.GuardianRelation, person.guardian_relation),
-                sex=_value(offender_pb2.Sex, person.sex),
-            )
-        )
+    if answer.person:
+        message.person.MergeFromString(answer.person)
     return message
+
+
+def disclosed_person(facts: OffenderFacts) -> bytes:
+    """What a hit tells about a person, serialized."""
+    person = facts.person
+    return lookup_service_pb2.DisclosedPerson(
+        full_name=person.full_name,
+        full_name_ur=person.full_name_ur,
+        guardian_name=person.guardian_name,
+        guardian_name_ur=person.guardian_name_ur,
+        guardian_relation=_value(offender_pb2.GuardianRelation, person.guardian_relation),
+        sex=_value(offender_pb2.Sex, person.sex),
+    ).SerializeToString()
 
 
 # Answers of some milliseconds share the time.
