@@ -65,6 +65,7 @@ class PostgresDatabase:
         self._vault = vault
         self._peeker = _StandingLine(dsn)
         self._auditor = _StandingLine(dsn)
+        self._auditing = asyncio.Lock()
         self.engine: AsyncEngine = create_async_engine(
             make_url(dsn).set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
@@ -109,13 +110,14 @@ class PostgresDatabase:
         return row
 
     async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
-        """Writes audit entries that go with no write, all or none. One call at a time.
+        """Writes audit entries that go with no write, all or none.
 
         Raises:
             Refused: DATABASE_UNAVAILABLE.
         """
         with _refusals():
-            await copy_audit(await self._auditor.open(), entries)
+            async with self._auditing:
+                await copy_audit(await self._auditor.open(), entries)
 
     async def close(self) -> None:
         """Closes every connection."""

@@ -8,7 +8,7 @@ once.
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
 from enum import StrEnum
@@ -467,17 +467,30 @@ def notice_message(notice: Notice) -> notice_pb2.Notice:
 
 def answer_message(answer: Answer) -> lookup_service_pb2.CheckCnicResponse:
     """The answer to a check as a message."""
-    message = lookup_service_pb2.CheckCnicResponse(
-        outcome=_value(lookup_service_pb2.Outcome, answer.outcome),
-        revision=answer.revision,
-        masked_cnic=answer.masked_cnic,
-        as_of_time=_as_of_message(answer.as_of) if answer.as_of else None,
-    )
-    if answer.reason:
-        message.cannot_answer_reason = _value(lookup_service_pb2.CannotAnswerReason, answer.reason)
+    message = lookup_service_pb2.CheckCnicResponse()
+    _write_answer(message, answer)
+    return message
+
+
+def answers_message(answers: Iterable[Answer]) -> lookup_service_pb2.CheckCnicsResponse:
+    """The answers to the numbers of a roster's message, without their summary."""
+    message = lookup_service_pb2.CheckCnicsResponse()
+    for answer in answers:
+        _write_answer(message.results.add(), answer)
+    return message
+
+
+def _write_answer(message: lookup_service_pb2.CheckCnicResponse, answer: Answer) -> None:
+    # Field by field, which takes half as long as by the constructor.
+    message.outcome = _value(lookup_service_pb2.Outcome, answer.outcome)
+    message.revision = answer.revision
+    message.masked_cnic = answer.masked_cnic
+    if answer.as_of:
+        message.as_of_time.CopyFrom(_as_of_message(answer.as_of))
     if answer.person:
         message.person.MergeFromString(answer.person)
-    return message
+    if answer.reason:
+        message.cannot_answer_reason = _value(lookup_service_pb2.CannotAnswerReason, answer.reason)
 
 
 def disclosed_person(facts: OffenderFacts) -> bytes:
