@@ -10,6 +10,7 @@ it is not to be had, its figures are left out.
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import random
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,12 +28,19 @@ from tempfile import TemporaryDirectory
 
 import psutil
 import psycopg
+import uvloop
 
 from benchmarks import crew, peers
 from benchmarks.crew import Calls, Crew, Site
 from benchmarks.population import populate
 from demo.people import cnic
+from hub.lookup.index import LookupIndex
+from hub.store.database import PostgresDatabase
+from hub.store.feed import FeedStore
+from hub.store.vault import Keyring, Vault
+from hub.transport import convert
 from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest, CheckCnicsRequest
+from tests.support.collector import collecting
 from tests.support.fragile_hub import workers_of
 from tests.support.hub import RunningHub
 from tests.support.waiting import eventually
@@ -39,6 +48,7 @@ from tests.support.waiting import eventually
 _PROCESSES = 2
 _IN_FLIGHT = 64
 _UNLIMITED = {"NSOR_NODE_CHECKS_PER_SECOND": "0"}
+_ONE_IN_A_HUNDRED = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
 _REQUESTS = 20_000
 _CHECK = "/nsor.lookup.v1.LookupService/CheckCnic"
 _RANGE = "/etcdserverpb.KV/Range"
@@ -99,10 +109,17 @@ def measure(size: Size) -> dict[str, float | str | None]:
     figures: dict[str, float | str | None] = {"machine": f"{os.cpu_count()} cores, Python {platform.python_version()}"}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="nsor-bench-")))
-        hub = RunningHub(folder / "state", workers=1, environment=_UNLIMITED)
+        collector = stack.enter_context(collecting())
+        telemetry = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_EXPORTER_OTLP_INSECURE": "true"}
+        hub = RunningHub(folder / "state", workers=1, environment=_UNLIMITED | _ONE_IN_A_HUNDRED | telemetry)
         with hub:
             _say(f"entering {size.records:,} records")
-            populate(hub.dsn, (hub.folder / "keyring.json").read_text(), size.records)
+            keyring = (hub.folder / "keyring.json").read_text()
+            populate(hub.dsn, keyring, size.records)
+            _say("loading them into an index")
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                seconds, megabytes = pool.submit(_load_index, hub.dsn, keyring).result()
+            figures |= {"index_load_s": round(seconds, 1), "index_mb": round(megabytes)}
         began = time.monotonic()
         stack.enter_context(hub)
         [worker] = workers_of(hub.pid)
@@ -133,6 +150,22 @@ def measure(size: Size) -> dict[str, float | str | None]:
             figures.setdefault(f"check_over_{name}", None)
         figures |= _latency(check, size)
         return figures
+
+
+def _load_index(dsn: str, keyring: str) -> tuple[float, float]:
+    """What a worker does before it serves: seconds, and MB of memory that remain."""
+    vault = Vault(lambda: Keyring.load(keyring))
+    store = FeedStore(PostgresDatabase(dsn, vault), vault)
+    index = LookupIndex(convert.disclosed_person)
+    process = psutil.Process()
+
+    async def load() -> None:
+        async for records in store.snapshot():
+            index.load(records)
+
+    before, began = process.memory_info().rss, time.monotonic()
+    uvloop.run(load())
+    return time.monotonic() - began, (process.memory_info().rss - before) / 2**20
 
 
 def _latency(check: Server, size: Size) -> dict[str, float]:

@@ -1,13 +1,12 @@
 """The trace that every access leaves."""
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from hub.domain.node import Caller
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
+class AuditEntry(NamedTuple):
     """One access: who did what to whom, and what was decided.
 
     Attributes:

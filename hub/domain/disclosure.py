@@ -57,6 +57,9 @@ class DisclosurePolicy:
         return Grant(self.modes.get((role, channel), DisclosureMode.OFF), self.under_appeal)
 
 
+_HIDDEN = {True: {Finality.SET_ASIDE}, False: {Finality.SET_ASIDE, Finality.UNDER_APPEAL}}
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What one caller is told, in one way of asking.
@@ -70,8 +73,7 @@ class Grant:
 
     def is_hit(self, finalities: Iterable[Finality]) -> bool:
         """Whether a person with convictions of these finalities is a hit. Set aside never is."""
-        hidden = {Finality.SET_ASIDE} if self.under_appeal else {Finality.SET_ASIDE, Finality.UNDER_APPEAL}
-        return not hidden.issuperset(finalities)
+        return not _HIDDEN[self.under_appeal].issuperset(finalities)
 
 
 AUTHORITY = Grant(DisclosureMode.HIT_WITH_NAME, under_appeal=True)

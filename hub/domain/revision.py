@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from uuid import UUID
 
 from hub.domain.errors import Reason, Refused
@@ -58,5 +59,6 @@ def compacted_revision() -> Refused:
     return Refused(Reason.REVISION_COMPACTED, "the feed no longer holds this revision; take a snapshot")
 
 
+@lru_cache(maxsize=1)
 def _short(epoch: UUID) -> str:
     return epoch.hex[-8:]

@@ -1,32 +1,35 @@
 """The register in a worker's memory: what a check needs of each record."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from struct import Struct
-from uuid import UUID
 
 from hub.domain.feed import Event, IndexedOffender
-from hub.domain.lookup import DisclosedPerson, Known
-from hub.domain.offender import Finality
-from hub.domain.person import GuardianRelation, Sex
+from hub.domain.lookup import Known
+from hub.domain.offender import Finality, Offender, OffenderFacts
 
 # Of 32 octets of a keyed hash, as many as keep two of a million numbers apart: chance of one in 10^26.
 _KEY = 16
-_VERSION = Struct(">16sI")  # id and version of the record
-_SEPARATOR = "\x1f"  # names hold no control characters
+_HEAD = Struct(">16sIB")  # id and version of the record, and a bit for each finality among its convictions
+_BITS = {finality: 1 << place for place, finality in enumerate(Finality)}
+_FINALITIES = [frozenset(f for f in Finality if bits & _BITS[f]) for bits in range(1 << len(Finality))]
 
 
 class LookupIndex:
     """Records by the blind indexes of their numbers, so that the memory holds no plain CNIC.
 
-    Each record is one octet string, unpacked when it is found: a million of them take 240 MB, as objects they would
-    take several times as much. The numbers of one record share it.
+    Each record is one octet string: a million of them take 240 MB, as objects they would take several times as much.
+    The numbers of one record share it.
 
     Filled from a snapshot and kept by the feed, which may repeat what the snapshot had: an older version never replaces
     a newer one. A number has one record that is not sealed at most, and the feed knows of its end before the next one's
     beginning.
+
+    Args:
+        disclosed: makes what a hit tells about a person, ready for the answer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, disclosed: Callable[[OffenderFacts], bytes]) -> None:
+        self._disclosed = disclosed
         self._by_cnic: dict[bytes, bytes] = {}
 
     def clear(self) -> None:
@@ -37,14 +40,14 @@ class LookupIndex:
         """Takes records in."""
         for record in records:
             offender = record.offender
-            packed = _packed(offender.id, offender.version, Known.of(offender.facts)) if offender.facts else None
+            packed = self._packed(offender) if offender.facts else None
             for index in record.cnic_indexes:
                 key = index[:_KEY]
-                held = _VERSION.unpack_from(self._by_cnic[key]) if key in self._by_cnic else None
+                id, version, _ = _HEAD.unpack_from(self._by_cnic[key]) if key in self._by_cnic else (None, 0, 0)
                 if packed is None:
-                    if held and held[0] == offender.id.bytes:
+                    if id == offender.id.bytes:
                         del self._by_cnic[key]
-                elif held is None or held[0] != offender.id.bytes or held[1] < offender.version:
+                elif id != offender.id.bytes or version < offender.version:
                     self._by_cnic[key] = packed
 
     def apply(self, event: Event) -> None:
@@ -54,25 +57,13 @@ class LookupIndex:
     def find(self, cnic_index: bytes) -> Known | None:
         """What is known under a number, or None."""
         held = self._by_cnic.get(cnic_index[:_KEY])
-        return _unpacked(held) if held else None
+        return Known(_FINALITIES[held[_HEAD.size - 1]], held[_HEAD.size :]) if held else None
 
     def __len__(self) -> int:
         """Numbers that it holds."""
         return len(self._by_cnic)
 
-
-def _packed(id: UUID, version: int, known: Known) -> bytes:
-    who = known.person
-    names = (who.full_name, who.full_name_ur, who.guardian_name, who.guardian_name_ur)
-    text = _SEPARATOR.join((*names, who.guardian_relation, who.sex, *known.finalities))
-    return _VERSION.pack(id.bytes, version) + text.encode()
-
-
-def _unpacked(held: bytes) -> Known:
-    full_name, full_name_ur, guardian_name, guardian_name_ur, relation, sex, *finalities = (
-        held[_VERSION.size :].decode().split(_SEPARATOR)
-    )
-    person = DisclosedPerson(
-        full_name, full_name_ur, guardian_name, guardian_name_ur, GuardianRelation(relation), Sex(sex)
-    )
-    return Known(person, frozenset(map(Finality, finalities)))
+    def _packed(self, offender: Offender) -> bytes:
+        assert offender.facts, "a sealed record is not in the index"
+        bits = sum({_BITS[conviction.finality] for conviction in offender.facts.convictions})
+        return _HEAD.pack(offender.id.bytes, offender.version, bits) + self._disclosed(offender.facts)

@@ -16,6 +16,10 @@ from hub.service.feed import Feed, reach
 from hub.service.limits import CheckLimits
 from hub.service.vigilance import Vigilance
 
+# The number that a text holds, the keyed hash of it, and the answer.
+_Check = tuple[Cnic | None, bytes | None, Answer]
+_INVALID = Answer(Outcome.INVALID_CNIC)
+
 # Numbers that are looked up before others on the event loop get their turn.
 _AT_ONCE = 100
 # Of messages of many numbers in a worker: more would only queue before the audit log, and single checks behind them.
@@ -123,13 +127,14 @@ class Lookup:
         grant = await self._grant(caller, channel)
         answers: list[Answer] = []
         entries: list[AuditEntry] = []
-        now = self._clock()
-        for number, text in enumerate(texts, 1):
-            answer, subject = self._answer(grant, text, caller, end_user)
-            answers.append(answer)
-            entries.append(AuditEntry(now, caller, subject, answer.outcome))
-            if number % _AT_ONCE == 0:
+        for first in range(0, len(texts), _AT_ONCE):
+            if first:
                 await asyncio.sleep(0)
+            checks = self._look_up(grant, texts[first : first + _AT_ONCE])
+            now = self._clock()
+            entries += [AuditEntry(now, caller, subject, answer.outcome) for _, subject, answer in checks]
+            answers += [answer for _, _, answer in checks]
+            self._vigilance.notice(caller, end_user, [(cnic, answer.outcome) for cnic, _, answer in checks if cnic])
         await self._audit.append(*entries)
         await self._vigilance.report()
         return answers
@@ -143,33 +148,31 @@ class Lookup:
         except Refused:
             return None
 
-    def _answer(self, grant: Grant | None, text: str, caller: Caller, end_user: bytes) -> tuple[Answer, bytes | None]:
-        """The answer to a text, and the keyed hash of the number in it."""
-        try:
-            cnic = Cnic.parse(text)
-        except ValueError:
-            return Answer(Outcome.INVALID_CNIC), None
-        subject = self._blind_index(cnic)
-        answer = self._look_up(grant, cnic, subject)
-        self._vigilance.notice(caller, end_user, cnic, answer.outcome)
-        return answer, subject
+    def _look_up(self, grant: Grant | None, texts: Sequence[str]) -> list[_Check]:
+        reason = self._silence(grant)
+        as_of, revision = (None, "") if reason else (self._feed.as_of, self._feed.revision.token)
+        checks: list[_Check] = []
+        for text in texts:
+            try:
+                cnic = Cnic.parse(text)
+            except ValueError:
+                checks.append((None, None, _INVALID))
+                continue
+            subject = self._blind_index(cnic)
+            if grant is None or reason:
+                answer = Answer(Outcome.CANNOT_ANSWER, masked_cnic=cnic.masked, reason=reason)
+            else:
+                known = self._index.find(subject)
+                hit = known is not None and grant.is_hit(known.finalities)
+                person = known.person if known and hit and grant.mode is DisclosureMode.HIT_WITH_NAME else b""
+                answer = Answer(Outcome.HIT if hit else Outcome.NO_RECORD, as_of, revision, person, cnic.masked)
+            checks.append((cnic, subject, answer))
+        return checks
 
-    def _look_up(self, grant: Grant | None, cnic: Cnic, subject: bytes) -> Answer:
-        def cannot_answer(reason: CannotAnswerReason) -> Answer:
-            return Answer(Outcome.CANNOT_ANSWER, masked_cnic=cnic.masked, reason=reason)
-
+    def _silence(self, grant: Grant | None) -> CannotAnswerReason | None:
+        """Why nobody who is granted this gets an answer now; None where they do."""
         if grant is None:
-            return cannot_answer(CannotAnswerReason.POLICY_UNKNOWN)
+            return CannotAnswerReason.POLICY_UNKNOWN
         if grant.mode is DisclosureMode.OFF:
-            return cannot_answer(CannotAnswerReason.DISCLOSURE_OFF)
-        if self._feed.age() > self._freshness_bound:
-            return cannot_answer(CannotAnswerReason.STALE_DATA)
-        known = self._index.find(subject)
-        hit = known is not None and grant.is_hit(known.finalities)
-        return Answer(
-            Outcome.HIT if hit else Outcome.NO_RECORD,
-            as_of=self._feed.as_of,
-            revision=self._feed.revision.token,
-            person=known.person if known and hit and grant.mode is DisclosureMode.HIT_WITH_NAME else None,
-            masked_cnic=cnic.masked,
-        )
+            return CannotAnswerReason.DISCLOSURE_OFF
+        return CannotAnswerReason.STALE_DATA if self._feed.age() > self._freshness_bound else None

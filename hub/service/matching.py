@@ -17,7 +17,6 @@ from uuid_utils.compat import uuid7
 from hub.domain.disclosure import Channel, DisclosureMode, Grant
 from hub.domain.errors import Refused
 from hub.domain.feed import Event, IndexedOffender
-from hub.domain.lookup import Known
 from hub.domain.node import Role
 from hub.domain.offender import Offender
 from hub.domain.vetting import Watched, react
@@ -42,10 +41,10 @@ async def vetting_grant(policy: Policy) -> Grant:
     return (await policy.in_force()).grant(Role.VETTING_AGENCY, Channel.BATCH)
 
 
-def known_hit(grant: Grant, record: Offender | None) -> Known | None:
-    """What is known of the record that stands under a number, if a watcher may be told of it."""
-    known = Known.of(record.facts) if record and record.facts else None
-    return known if known and grant.is_hit(known.finalities) else None
+def is_hit(grant: Grant, record: Offender | None) -> bool:
+    """Whether a watcher may be told of the record that stands under a number."""
+    convictions = record.facts.convictions if record and record.facts else ()
+    return bool(convictions) and grant.is_hit(conviction.finality for conviction in convictions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +176,7 @@ class Matcher:
 
     async def _react(self, watch_list: WatchList, watched: Watched, grant: Grant) -> None:
         told, record = watched.told, watched.record
-        reaction = react(told, record.id if record else None, hit=known_hit(grant, record) is not None)
+        reaction = react(told, record.id if record else None, hit=is_hit(grant, record))
         if told and reaction.take_back:
             await watch_list.take_back([told.id])
         for kind, offender_id in reaction.alerts:

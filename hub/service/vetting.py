@@ -13,13 +13,14 @@ from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
 from hub.domain.disclosure import DisclosureMode, Grant
 from hub.domain.errors import Reason, Refused
-from hub.domain.lookup import DisclosedPerson, Outcome
+from hub.domain.lookup import Outcome
 from hub.domain.node import Caller
+from hub.domain.person import Person
 from hub.domain.ports import AuditLog, RequestKey
 from hub.domain.vetting import Alert, AlertKind, NewPerson, WatchedPerson
 from hub.service.limits import CheckLimits
 from hub.service.lookup import Policy
-from hub.service.matching import Matcher, known_hit, vetting_grant
+from hub.service.matching import Matcher, is_hit, vetting_grant
 from hub.service.registry import request_id_reused
 from hub.service.vigilance import Vigilance
 from hub.service.watch_lists import WatchList, WatchLists
@@ -48,7 +49,7 @@ class Told:
 
     alert: Alert
     person: WatchedPerson
-    disclosed: DisclosedPerson | None
+    disclosed: Person | None
 
 
 class Vetting:
@@ -116,8 +117,7 @@ class Vetting:
                 )
             await self._keep(watch_list, request, added)
             await watch_list.append_audit([AuditEntry(now, caller, entry.cnic_index, "ALLOWED") for entry in entries])
-        for new in people:
-            self._vigilance.notice(caller, b"", new.cnic, Outcome.CANNOT_ANSWER)
+        self._vigilance.notice(caller, b"", [(new.cnic, Outcome.CANNOT_ANSWER) for new in people])
         await self._vigilance.report()
         return added
 
@@ -186,15 +186,15 @@ class Vetting:
         async with self._lists.open(caller.node.id) as watch_list:
             alerts = await watch_list.alerts(after=after, limit=_PAGE)
             for kept in alerts:
-                disclosed: DisclosedPerson | None = None
+                disclosed: Person | None = None
                 if kept.alert.kind is AlertKind.ON_REGISTER:
-                    hit = known_hit(grant, kept.record)
-                    if hit is None and not kept.alert.sent:
+                    hit = is_hit(grant, kept.record)
+                    if not hit and not kept.alert.sent:
                         untrue.append(kept.alert.id)  # an appeal was filed since, or the record sealed
                         continue
-                    if kept.record is None:
+                    if kept.record is None or kept.record.facts is None:
                         continue  # sealed; that it was set aside follows
-                    disclosed = hit.person if hit and grant.mode is DisclosureMode.HIT_WITH_NAME else None
+                    disclosed = kept.record.facts.person if hit and grant.mode is DisclosureMode.HIT_WITH_NAME else None
                 told.append(Told(kept.alert, kept.person, disclosed))
             if untrue:
                 await watch_list.take_back(untrue)

@@ -1,7 +1,7 @@
 """Notices who goes through the register number by number, and whom many ask about."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
@@ -69,9 +69,10 @@ class _Recent(Generic[S]):
         self._kept: OrderedDict[Hashable, S] = OrderedDict()
 
     def get(self, key: Hashable) -> S | None:
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
+        if key not in self._kept:
+            return None
+        self._kept.move_to_end(key)
+        return self._kept[key]
 
     def put(self, key: Hashable, value: S) -> S:
         self._kept[key] = value
@@ -98,14 +99,23 @@ class Vigilance:
         self._unreported: list[Alarm] = []
         self.counts: Counter[AlarmKind] = Counter()
 
-    def notice(self, caller: Caller, end_user: bytes, cnic: Cnic, outcome: Outcome) -> None:
-        """Counts a check."""
+    def notice(self, caller: Caller, end_user: bytes, checks: Sequence[tuple[Cnic, Outcome]]) -> None:
+        """Counts checks."""
         now = self._clock()
         officer = caller.officer.id if caller.officer else ""
         who = (caller.node.id, officer, end_user)
         asker = self._askers.get(who)
         if asker is None or now - asker.since > _WINDOW:
             asker = self._askers.put(who, _Asker(now))
+        for cnic, outcome in checks:
+            for kind, count in self._odd(asker, cnic, outcome):
+                if kind not in asker.raised:
+                    asker.raised.add(kind)
+                    self._raise(kind, caller.node.id, officer, count, asker.since)
+            self._notice_subject(hash(cnic.digits), hash(who), now)
+
+    def _odd(self, asker: _Asker, cnic: Cnic, outcome: Outcome) -> Iterator[tuple[AlarmKind, int]]:
+        """What is odd about an asker after one more check, with how many numbers show it."""
         asker.checks += 1
         asker.misses += outcome is Outcome.NO_RECORD
         block_key = hash(cnic.digits[:10])
@@ -113,18 +123,10 @@ class Vigilance:
         if block is None:
             block = asker.blocks.put(block_key, set())
         block.add(cnic.digits[10:])
-        limits = self._thresholds
-        odd = {
-            AlarmKind.NEAR_NUMBERS: len(block) if 0 < limits.near_numbers <= len(block) else 0,
-            AlarmKind.MANY_MISSES: asker.misses
-            if 0 < limits.misses <= asker.misses and asker.misses >= _MISSES * asker.checks
-            else 0,
-        }
-        for kind, checks in odd.items():
-            if checks and kind not in asker.raised:
-                asker.raised.add(kind)
-                self._raise(kind, caller.node.id, officer, checks, asker.since)
-        self._notice_subject(hash(cnic.digits), hash(who), now)
+        if 0 < self._thresholds.near_numbers <= len(block):
+            yield AlarmKind.NEAR_NUMBERS, len(block)
+        if 0 < self._thresholds.misses <= asker.misses and asker.misses >= _MISSES * asker.checks:
+            yield AlarmKind.MANY_MISSES, asker.misses
 
     def _notice_subject(self, number: int, who: int, now: datetime) -> None:
         subject = self._subjects.get(number)

@@ -62,6 +62,7 @@ class PostgresDatabase:
         self._vault = vault
         self._peeker = _StandingLine(dsn)
         self._auditor = _StandingLine(dsn)
+        self._auditing = asyncio.Lock()
         self.engine: AsyncEngine = create_async_engine(
             make_url(dsn).set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
@@ -94,14 +95,14 @@ class PostgresDatabase:
                 yield connection
 
     async def peek(self, query: LiteralString) -> tuple[Any, ...]:
-        """The one row of a query that is asked many times a second.
+        """The one row of a query that is asked many times a second. One call at a time.
 
         Raises:
             Refused: DATABASE_UNAVAILABLE.
         """
         with refusals():
-            line = await self._peeker.open()
-            row = await (await line.execute(query, prepare=True)).fetchone()
+            cursor = await self._peeker.open()
+            row = await (await cursor.execute(query, prepare=True)).fetchone()
         assert row is not None, "the query gives one row"
         return row
 
@@ -118,13 +119,14 @@ class PostgresDatabase:
         return bool(exempt)
 
     async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
-        """Writes audit entries that go with no write, all or none. One call at a time.
+        """Writes audit entries that go with no write, all or none.
 
         Raises:
             Refused: DATABASE_UNAVAILABLE.
         """
         with refusals():
-            await copy_audit(await self._auditor.open(), entries)
+            async with self._auditing:
+                await copy_audit(await self._auditor.open(), entries)
 
     async def close(self) -> None:
         """Closes every connection."""
@@ -134,28 +136,29 @@ class PostgresDatabase:
 
 
 class _StandingLine:
-    """A connection kept for one statement, in autocommit: a tenth of what a transaction of the pool costs."""
+    """A cursor kept for one statement, in autocommit: it costs a tenth of a transaction of the pool."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self._connection: _Connection | None = None
+        self._cursor: psycopg.AsyncCursor[Any] | None = None
 
-    async def open(self) -> _Connection:
-        """The connection, opened anew if it is gone."""
-        if self._connection is None or self._connection.closed or _has_spoken(self._connection):
+    async def open(self) -> psycopg.AsyncCursor[Any]:
+        """The cursor, opened anew if its connection is gone."""
+        if self._cursor is None or self._cursor.connection.closed or _has_spoken(self._cursor.connection):
             await self.close()
-            self._connection = await _Connection.connect(
+            connection = await _Connection.connect(
                 self._dsn, autocommit=True, connect_timeout=_CONNECT_SECONDS, options=_OPTIONS
             )
-        return self._connection
+            self._cursor = connection.cursor()
+        return self._cursor
 
     async def close(self) -> None:
         """Closes it."""
-        if self._connection:
-            await self._connection.close()
+        if self._cursor:
+            await self._cursor.connection.close()
 
 
-def _has_spoken(connection: _Connection) -> bool:
+def _has_spoken(connection: psycopg.AsyncConnection[Any]) -> bool:
     """Whether the server says something unasked on an idle line, which is its farewell."""
     poll = select.poll()
     poll.register(connection.pgconn.socket, select.POLLIN)

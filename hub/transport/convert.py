@@ -29,7 +29,7 @@ from hub.domain.documents import Document, OldNic, Passport
 from hub.domain.errors import Violation, invalid
 from hub.domain.feed import Event, FederationStatus, IndexedOffender, Progress
 from hub.domain.history import Version
-from hub.domain.lookup import Answer, DisclosedPerson
+from hub.domain.lookup import Answer
 from hub.domain.names import words
 from hub.domain.node import Node, Officer, Purpose, Role
 from hub.domain.notice import AddressChange, NameChange, Notice, NoticeFacts, Travel, TravelScope
@@ -660,20 +660,38 @@ def notice_message(notice: Notice) -> notice_pb2.Notice:
 
 def answer_message(answer: Answer) -> lookup_service_pb2.CheckCnicResponse:
     """The answer to a check as a message."""
-    message = lookup_service_pb2.CheckCnicResponse(
-        outcome=_value(lookup_service_pb2.Outcome, answer.outcome),
-        revision=answer.revision,
-        masked_cnic=answer.masked_cnic,
-        as_of_time=_as_of_message(answer.as_of) if answer.as_of else None,
-    )
-    if answer.reason:
-        message.cannot_answer_reason = _value(lookup_service_pb2.CannotAnswerReason, answer.reason)
-    if person := answer.person:
-        message.person.CopyFrom(_disclosed_message(person))
+    message = lookup_service_pb2.CheckCnicResponse()
+    _write_answer(message, answer)
     return message
 
 
-def _disclosed_message(person: DisclosedPerson) -> lookup_service_pb2.DisclosedPerson:
+def answers_message(answers: Iterable[Answer]) -> lookup_service_pb2.CheckCnicsResponse:
+    """The answers to the numbers of a roster's message, without their summary."""
+    message = lookup_service_pb2.CheckCnicsResponse()
+    for answer in answers:
+        _write_answer(message.results.add(), answer)
+    return message
+
+
+def _write_answer(message: lookup_service_pb2.CheckCnicResponse, answer: Answer) -> None:
+    # Field by field, which takes half as long as by the constructor.
+    message.outcome = _value(lookup_service_pb2.Outcome, answer.outcome)
+    message.revision = answer.revision
+    message.masked_cnic = answer.masked_cnic
+    if answer.as_of:
+        message.as_of_time.CopyFrom(_as_of_message(answer.as_of))
+    if answer.person:
+        message.person.MergeFromString(answer.person)
+    if answer.reason:
+        message.cannot_answer_reason = _value(lookup_service_pb2.CannotAnswerReason, answer.reason)
+
+
+def disclosed_person(facts: OffenderFacts) -> bytes:
+    """What a hit tells about a person, serialized."""
+    return _disclosed_message(facts.person).SerializeToString()
+
+
+def _disclosed_message(person: Person) -> lookup_service_pb2.DisclosedPerson:
     return lookup_service_pb2.DisclosedPerson(
         full_name=person.full_name,
         full_name_ur=person.full_name_ur,
@@ -784,7 +802,7 @@ def watched_person_message(person: WatchedPerson) -> watch_list_pb2.WatchedPerso
     )
 
 
-def alert_message(alert: Alert, person: WatchedPerson, disclosed: DisclosedPerson | None) -> watch_list_pb2.Alert:
+def alert_message(alert: Alert, person: WatchedPerson, disclosed: Person | None) -> watch_list_pb2.Alert:
     """An alert as a message."""
     return watch_list_pb2.Alert(
         name=alert.name,

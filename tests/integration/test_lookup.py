@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nsor.common.v1.officer_pb2 import PURPOSE_VETTING, OfficerContext
 from nsor.lookup.v1.lookup_service_pb2 import (
     OUTCOME_HIT,
     OUTCOME_INVALID_CNIC,
@@ -296,6 +297,14 @@ def test_every_check_leaves_one_entry_in_the_audit_log(
         entries = hub.sql("SELECT node_id, officer_id, fir_number FROM audit_entry WHERE id > %s", last)
         officer = request.officer
         assert entries == [(caller.name.removeprefix("nodes/"), officer.officer_id or None, officer.fir_number or None)]
+
+
+@pytest.mark.parametrize("officer", ["\\N", "a\\tb", "\\.", "بيلٹ ۷"])
+def test_an_officer_of_any_spelling_is_in_the_audit_log_as_spelt(hub: RunningHub, punjab: Node, officer: str) -> None:
+    context = OfficerContext(officer_id=officer, purpose=PURPOSE_VETTING)
+    punjab.call(CheckCnicRequest(cnic=fresh_cnic(), officer=context))
+    [[logged]] = hub.sql("SELECT officer_id FROM audit_entry ORDER BY id DESC LIMIT 1")
+    assert logged == officer
 
 
 def test_checks_made_at_once_are_all_accounted_for(hub: RunningHub, known: CreateOffenderResponse) -> None:
