@@ -12,6 +12,7 @@ from hub.lookup.index import LookupIndex
 from hub.store.database import PostgresDatabase
 from hub.store.feed import FeedStore
 from hub.store.vault import Keyring, Vault
+from hub.transport import convert
 from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_HIT, OUTCOME_NO_RECORD
 from nsor.registry.v1.identity_pb2 import Death, NewCnic, NewGuardian, NewName
 from nsor.registry.v1.offender_pb2 import (
@@ -127,7 +128,7 @@ async def test_a_worker_that_starts_has_every_number(hub: RunningHub, punjab: No
     replaced(nadra, numbers[0], numbers[1])
     replaced(nadra, numbers[2], numbers[3])
     court.call(court_event(punjab.get(sealed.name), COURT_EVENT_SET_ASIDE))
-    vault, index = Vault(lambda: Keyring.load((hub.folder / "keyring.json").read_text())), LookupIndex()
+    vault, index = Vault(lambda: Keyring.load((hub.folder / "keyring.json").read_text())), LookupIndex(convert.disclosed_person)
     database = PostgresDatabase(hub.dsn, vault)
     async for records in FeedStore(database, vault).snapshot():
         index.load(records)
