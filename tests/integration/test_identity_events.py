@@ -128,7 +128,8 @@ async def test_a_worker_that_starts_has_every_number(hub: RunningHub, punjab: No
     replaced(nadra, numbers[0], numbers[1])
     replaced(nadra, numbers[2], numbers[3])
     court.call(court_event(punjab.get(sealed.name), COURT_EVENT_SET_ASIDE))
-    vault, index = Vault(lambda: Keyring.load((hub.folder / "keyring.json").read_text())), LookupIndex(convert.disclosed_person)
+    vault = Vault(lambda: Keyring.load((hub.folder / "keyring.json").read_text()))
+    index = LookupIndex(convert.disclosed_person)
     database = PostgresDatabase(hub.dsn, vault)
     async for records in FeedStore(database, vault).snapshot():
         index.load(records)
