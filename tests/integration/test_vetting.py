@@ -310,7 +310,10 @@ def test_of_people_who_cannot_be_watched_all_are_refused(school: School, field: 
     assert not list(school.client.list_watched_people())
 
 
-@pytest.mark.parametrize("after", ["garbage", f"alerts/{uuid4()}x", f"watchedPeople/{uuid4()}"])
+SOME_ID = "019a9e4f-0000-7000-8000-000000000001"
+
+
+@pytest.mark.parametrize("after", ["garbage", f"alerts/{SOME_ID}x", f"watchedPeople/{SOME_ID}"])
 def test_what_is_no_alert_is_refused(school: School, after: str) -> None:
     with refused("INVALID_FIELD", InvalidRequest):
         school.alerts(after)
