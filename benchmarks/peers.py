@@ -53,6 +53,7 @@ def answer(person: bytes | None) -> CheckCnicResponse:
     if person:
         response.outcome = OUTCOME_HIT
         response.person.MergeFromString(person)
+    response.padding = bytes(1021 - response.ByteSize())
     return response
 
 

@@ -67,6 +67,9 @@ from nsor.lookup.v1 import alarm_pb2, disclosure_pb2, lookup_service_pb2, vettin
 from nsor.monitoring.v1 import notice_pb2
 from nsor.registry.v1 import identity_pb2, offender_pb2, registry_service_pb2
 
+# Longer than the longest names make an answer, nearly always.
+_ANSWER_OCTETS = 1024
+ROSTER_OCTETS = 16_384
 # Pakistan Standard Time, without daylight saving: the day that "today" and "in the future" mean.
 _PAKISTAN = timezone(timedelta(hours=5))
 
@@ -662,6 +665,7 @@ def answer_message(answer: Answer) -> lookup_service_pb2.CheckCnicResponse:
     """The answer to a check as a message."""
     message = lookup_service_pb2.CheckCnicResponse()
     _write_answer(message, answer)
+    pad(message, _ANSWER_OCTETS)
     return message
 
 
@@ -671,6 +675,19 @@ def answers_message(answers: Iterable[Answer]) -> lookup_service_pb2.CheckCnicsR
     for answer in answers:
         _write_answer(message.results.add(), answer)
     return message
+
+
+def pad(message: lookup_service_pb2.CheckCnicResponse | lookup_service_pb2.CheckCnicsResponse, unit: int) -> None:
+    """Makes the length of a message a multiple of `unit` octets, by zeros."""
+    if missing := -message.ByteSize() % unit:
+        message.padding = bytes(_padding(missing) or _padding(missing + unit))
+
+
+@cache
+def _padding(octets: int) -> int:
+    """How many octets a field of bytes holds that takes so many in all; 0 where no field takes just so many."""
+    # The field's own tag, then the length as a varint: 7 bits to an octet.
+    return next((n for n in range(octets - 5, octets - 1) if n > 0 and n + 1 + -(-n.bit_length() // 7) == octets), 0)
 
 
 def _write_answer(message: lookup_service_pb2.CheckCnicResponse, answer: Answer) -> None:

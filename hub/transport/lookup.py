@@ -65,6 +65,7 @@ class LookupServicer(LookupServiceServicer):
                     cannot_answer_count=counts[Outcome.CANNOT_ANSWER],
                 )
             )
+            convert.pad(response, convert.ROSTER_OCTETS)
             yield response
 
     async def GetDisclosurePolicy(

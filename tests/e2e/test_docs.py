@@ -54,6 +54,7 @@ def test_the_readme_leads_to_a_hub_that_answers(hub: RunningHub) -> None:
     assert printed.stdout.startswith("2 ")  # OUTCOME_NO_RECORD
 
 
+@pytest.mark.timeout(300)  # as many commands as an operator types in a year
 def test_an_operator_sets_up_a_hub_by_the_guide(tmp_path: Path) -> None:
     roles, setup, serve, *then = blocks("docs/operations.md", "sh")
     assert "--role npb" in then[0]

@@ -89,6 +89,17 @@ def test_a_hit_names_the_convict(known: CreateOffenderResponse, gateway: Node) -
     assert answer.as_of_time.ToNanoseconds() >= known.offender.update_time.ToNanoseconds()
 
 
+def test_the_length_of_an_answer_does_not_tell_a_hit(
+    hub: RunningHub, punjab: Node, known: CreateOffenderResponse, gateway: Node
+) -> None:
+    names = dict.fromkeys(("full_name_ur", "guardian_name_ur"), "محمد " * 12)
+    long = punjab.create(fresh_offender(full_name="Abdul " * 20, guardian_name="Abdul " * 20, **names))
+    texts = [known.offender.person.cnic, long.offender.person.cnic, fresh_cnic(), "no number"]
+    answers = [gateway.check(text, long.revision) for text in texts]
+    assert [answer.outcome for answer in answers] == [OUTCOME_HIT, OUTCOME_HIT, OUTCOME_NO_RECORD, OUTCOME_INVALID_CNIC]
+    assert {answer.ByteSize() for answer in answers} == {1024}
+
+
 def test_a_number_that_is_not_on_the_register_has_no_record(gateway: Node) -> None:
     cnic = fresh_cnic()
     answer = gateway.check(cnic)

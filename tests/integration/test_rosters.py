@@ -74,6 +74,14 @@ def test_each_number_gets_what_a_single_check_gives_in_order_and_one_audit_entry
     assert entries[7][0] == entries[1500][0] != entries[8][0]
 
 
+def test_the_length_of_a_response_hardly_tells_how_many_hits(hub: RunningHub, known: CreateOffenderResponse) -> None:
+    hits, misses = [known.offender.person.cnic] * 20, [fresh_cnic() for _ in range(20)]
+    requests = [CheckCnicsRequest(cnics=cnics, at_least_revision=known.revision) for cnics in (hits, misses)]
+    one, two = responses(hub, "sed-punjab", requests)
+    assert (one.summary.hit_count, two.summary.hit_count) == (20, 0)
+    assert one.ByteSize() == two.ByteSize() == 16_384
+
+
 def test_a_message_is_summed_up_and_says_who_asked(hub: RunningHub, known: CreateOffenderResponse) -> None:
     requests = [
         CheckCnicsRequest(

@@ -144,7 +144,8 @@ def test_where_the_hub_cannot_be_asked_everything_waits_and_keeps_its_id(
         sent = outbox.send(client)
         assert sent.written == 1
         assert sent.stopped_by
-        assert sent.stopped_by.code is code
+        # A hub that is unavailable is asked again, which can take the whole time of the call.
+        assert sent.stopped_by.code in (code, grpc.StatusCode.DEADLINE_EXCEEDED)
         assert list(outbox.entries()) == [second, third]
         assert answers(sdk_hub, {}) == []
         assert outbox.send(client).written == 2

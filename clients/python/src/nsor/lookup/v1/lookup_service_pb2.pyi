@@ -137,6 +137,7 @@ class CheckCnicResponse(_message.Message):
     PERSON_FIELD_NUMBER: _builtins.int
     MASKED_CNIC_FIELD_NUMBER: _builtins.int
     CANNOT_ANSWER_REASON_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
     outcome: Global___Outcome.ValueType
     """The outcome."""
     revision: _builtins.str
@@ -147,6 +148,10 @@ class CheckCnicResponse(_message.Message):
     """
     cannot_answer_reason: Global___CannotAnswerReason.ValueType
     """Why there is no answer, where the outcome is OUTCOME_CANNOT_ANSWER."""
+    padding: _builtins.bytes
+    """Zeros, to be ignored: an answer to a single check has 1,024 octets, or a multiple, so that the length on the encrypted
+    line does not tell a hit.
+    """
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
         """The answer holds for the register as it was then: every change committed before is in it. Not set when the outcome
@@ -166,10 +171,11 @@ class CheckCnicResponse(_message.Message):
         person: Global___DisclosedPerson | None = ...,
         masked_cnic: _builtins.str = ...,
         cannot_answer_reason: Global___CannotAnswerReason.ValueType = ...,
+        padding: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "person", b"person"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "cannot_answer_reason", b"cannot_answer_reason", "masked_cnic", b"masked_cnic", "outcome", b"outcome", "person", b"person", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "cannot_answer_reason", b"cannot_answer_reason", "masked_cnic", b"masked_cnic", "outcome", b"outcome", "padding", b"padding", "person", b"person", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -219,6 +225,9 @@ class CheckCnicsResponse(_message.Message):
 
     RESULTS_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
+    padding: _builtins.bytes
+    """Zeros, to be ignored: a response has a multiple of 16,384 octets, so that its length hardly tells how many hits."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckCnicResponse]:
         """A result for each number of the request, in their order."""
@@ -232,10 +241,11 @@ class CheckCnicsResponse(_message.Message):
         *,
         results: _abc.Iterable[Global___CheckCnicResponse] | None = ...,
         summary: Global___CheckSummary | None = ...,
+        padding: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["padding", b"padding", "results", b"results", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
