@@ -35,7 +35,7 @@ def shell(script: str, folder: Path, **environment: str) -> str:
         env=os.environ | {"PATH": path} | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
     )
     assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -94,6 +94,7 @@ def test_an_operator_sets_up_a_hub_by_the_guide(tmp_path: Path) -> None:
             assert process.wait(30) == 0
 
 
+@pytest.mark.timeout(300)
 def test_a_province_works_by_the_guide(hub: RunningHub, tmp_path: Path) -> None:
     with hub.client("npb") as npb:
         node = Node(display_name="KP Police", role=ROLE_POLICE, jurisdiction="Khyber Pakhtunkhwa")
@@ -106,6 +107,7 @@ def test_a_province_works_by_the_guide(hub: RunningHub, tmp_path: Path) -> None:
     assert "2 rows: 2 valid, 0 refused" in printed
     assert "2 rows: 2 written, 0 refused" in printed
     assert printed.count("HIT") == 2
+    assert "Test Afridi" in printed
     assert (tmp_path / "differences.csv").read_text() == "only_at,record\n"
 
 
