@@ -25,7 +25,7 @@ up: .venv/installed ## The same, and stays up until Ctrl-C
 	$(BIN)/python -m demo --stay
 
 test: .venv/installed ## All fast tests, and a short pass of the slow ones
-	$(BIN)/pytest -n 2 --dist loadfile -m "not fault" --durations 10
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not fault" --durations 10
 
 fault: .venv/installed ## The long tests that kill, pause, cut and restore
 	$(BIN)/pytest -m fault --long --timeout 3600
