@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test fault fault-quick bench bench-quick check breaking gen format lock clean
+.PHONY: help demo up test slow fault fault-quick bench bench-quick check breaking gen format lock clean
 
 help: ## Lists what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -24,8 +24,11 @@ demo: .venv/installed ## Shows the register at work, from end to end, in a minut
 up: .venv/installed ## The same, and stays up until Ctrl-C
 	$(BIN)/python -m demo --stay
 
-test: .venv/installed ## All fast tests, and a short pass of the slow ones
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not fault" --durations 10
+test: .venv/installed ## All fast tests
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not fault and not slow" --durations 10
+
+slow: .venv/installed ## The guides' commands, the wheel alone, restarts, and a short pass of the tests that kill
+	$(BIN)/pytest -n 2 --dist load -m "slow and not fault" --durations 10
 
 fault: .venv/installed ## The long tests that kill, pause, cut and restore
 	$(BIN)/pytest -m fault --long --timeout 3600

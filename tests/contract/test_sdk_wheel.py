@@ -11,7 +11,7 @@ import pytest
 SDK = Path(__file__).parents[2] / "clients/python"
 PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("wheel")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -54,6 +54,7 @@ def test_the_readme_leads_to_a_hub_that_answers(hub: RunningHub) -> None:
     assert printed.stdout.startswith("2 ")  # OUTCOME_NO_RECORD
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)  # as many commands as an operator types in a year
 def test_an_operator_sets_up_a_hub_by_the_guide(tmp_path: Path) -> None:
     roles, setup, serve, *then = blocks("docs/operations.md", "sh")
@@ -94,6 +95,7 @@ def test_an_operator_sets_up_a_hub_by_the_guide(tmp_path: Path) -> None:
             assert process.wait(30) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_province_works_by_the_guide(hub: RunningHub, tmp_path: Path) -> None:
     with hub.client("npb") as npb:

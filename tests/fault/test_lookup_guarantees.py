@@ -128,6 +128,7 @@ class Load:
         self._revisions.append((response.revision, replace(answer, after=None)))
 
 
+@pytest.mark.slow
 async def test_no_answer_is_older_than_it_says_whatever_breaks(hub: FragileHub) -> None:
     await run(hub, ["kill_worker", "stall_feed"], readers=6, writers=2)
 

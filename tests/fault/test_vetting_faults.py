@@ -92,6 +92,7 @@ async def kill_workers(hub: FragileHub, chance: random.Random, rounds: Sequence[
                 worker.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_each_alert_comes_once_whoever_is_killed(hub: FragileHub) -> None:
     seed = secrets.randbits(32)

@@ -15,6 +15,7 @@ async def enter(police: AsyncClient) -> str:
     return (await police.create_offender(fresh_offender())).offender.name
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)  # it starts a hub twice
 async def test_a_watch_goes_on_over_a_restart_of_the_hub(folder_hub: RunningHub) -> None:
     hub, states, told = folder_hub, list[LineState](), list[str]()

@@ -21,6 +21,8 @@ import pytest
 
 from hub.dev.postgres import EmbeddedPostgres, EmbeddedPostgresError, postgres_binaries
 
+pytestmark = pytest.mark.slow  # each starts a cluster of its own
+
 ROOT = os.geteuid() == 0
 START_IN_A_PROCESS = "import sys, pathlib, hub.dev.postgres as p; p.EmbeddedPostgres(pathlib.Path(sys.argv[1])).start()"
 

@@ -54,6 +54,7 @@ def test_a_snapshot_proves_that_it_is_whole(hub: RunningHub) -> None:
     assert last.end.checksum == hashlib.sha256("".join(lines + notices).encode()).digest()
 
 
+@pytest.mark.slow
 def test_what_has_no_number_yet_is_not_in_a_snapshot(folder_hub: RunningHub) -> None:
     """While the head row is locked nothing is numbered, so a snapshot shows the state before."""
     hub = folder_hub
@@ -93,6 +94,7 @@ def test_acknowledgements_show_who_lags(hub: RunningHub) -> None:
         assert mine().revision == newest  # an older one changes nothing
 
 
+@pytest.mark.slow
 async def test_a_watcher_of_what_was_compacted_is_sent_to_a_snapshot(folder_hub: RunningHub) -> None:
     hub = folder_hub
     with hub.client("punjab-police") as punjab:

@@ -238,7 +238,9 @@ class AsyncClient:
             end_user: of a gateway: what stands for the person who asks it, 16 to 32 octets.
         """
         request = CheckCnicRequest(cnic=cnic, officer=officer, at_least_revision=at_least_revision, end_user=end_user)
-        return await self._call(self._lookup.CheckCnic, request, timeout)
+        response = await self._call(self._lookup.CheckCnic, request, timeout)
+        response.ClearField("padding")  # was for the line
+        return response
 
     async def check_many(
         self,

@@ -239,7 +239,9 @@ class Client:
             end_user: of a gateway: what stands for the person who asks it, 16 to 32 octets.
         """
         request = CheckCnicRequest(cnic=cnic, officer=officer, at_least_revision=at_least_revision, end_user=end_user)
-        return self._call(self._lookup.CheckCnic, request, timeout)
+        response = self._call(self._lookup.CheckCnic, request, timeout)
+        response.ClearField("padding")  # was for the line
+        return response
 
     def check_many(
         self,
