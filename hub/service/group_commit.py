@@ -11,7 +11,7 @@ from hub.domain.errors import Reason, Refused
 T = TypeVar("T")
 R = TypeVar("R")
 
-_LONGEST_REST = 0.01
+_LONGEST_REST = 0.004
 
 
 class GroupCommit(Generic[T, R]):
@@ -24,7 +24,7 @@ class GroupCommit(Generic[T, R]):
         commit: writes items in one transaction and gives the result of each, in their order.
         batch: items in a transaction at most.
         waiting: items that may wait; beyond it, callers are refused.
-        rest: how many times as long as a transaction took the next one waits for more to share it, up to 10 ms. Who
+        rest: how many times as long as a transaction took the next one waits for more to share it, up to 4 ms. Who
             comes later does not wait.
     """
 

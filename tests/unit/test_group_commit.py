@@ -23,7 +23,7 @@ def test_after_a_commit_what_arrives_waits_in_proportion_and_shares_the_next(mon
 
         async def commit(items: Sequence[int]) -> Sequence[int]:
             nonlocal now
-            now += 0.003
+            now += 0.001
             commits.append(list(items))
             return items
 
@@ -33,10 +33,10 @@ def test_after_a_commit_what_arrives_waits_in_proportion_and_shares_the_next(mon
         for number in (2, 3, 4):
             waiting.append(asyncio.create_task(group.submit(number)))
             await _settled()
-        now = 0.011
+        now = 0.003
         await _settled()
         assert commits == [[1]]
-        now = 0.013
+        now = 0.005
         assert await asyncio.gather(*waiting) == [2, 3, 4]
         assert commits == [[1], [2, 3, 4]]
         now = 0.04
