@@ -35,7 +35,11 @@ from hub.transport.validation import decode, validate
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer("nsor.hub")
 _duration = metrics.get_meter("nsor.hub").create_histogram(
-    "rpc.server.call.duration", "s", "Time from the arrival of a call to its end, by method and status."
+    "rpc.server.call.duration",
+    "s",
+    "Time from the arrival of a call to its end, by method and status.",
+    # Of OpenTelemetry's conventions for RPC metrics; the default is made for milliseconds.
+    explicit_bucket_boundaries_advisory=[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10],
 )
 _TRACE_HEADERS = propagate.get_global_textmap().fields
 _caller: ContextVar[Caller] = ContextVar("caller")
