@@ -1,5 +1,6 @@
 """`nsor-hub keyring`: the keys that seal personal data."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,9 @@ from hub.store.keys import key_provider, keys_in_use
 from hub.store.vault import Keyring
 
 app = typer.Typer(no_args_is_help=True, help="The keys that seal personal data, and their change.")
+
+# Workers read the file every 5 seconds, and no transaction lasts longer than 12.
+_SETTLED_SECONDS = 20
 
 KeyringFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
 KeyVersion = Annotated[int, typer.Argument(metavar="KEY", help="Its number, see `keyring status`.")]
@@ -59,8 +63,13 @@ def status(config: ConfigFile = None) -> None:
 
 @app.command()
 def remove(file: KeyringFile, key: KeyVersion, config: ConfigFile = None) -> None:
-    """Removes a wrapping key under which no record stands any more. Backups from before need it: keep an old copy."""
+    """Removes a wrapping key under which no record stands any more. Backups from before need it: keep an old copy.
+
+    Waits until 20 seconds after the last change of the file.
+    """
     keyring = Keyring.load(file.read_text()).without(key)
+    # Or a worker that does not know of that change yet seals another record with the key, once they were counted.
+    time.sleep(max(0.0, file.stat().st_mtime + _SETTLED_SECONDS - time.time()))
     if records := _used(load_settings(config)).get(key):
         raise typer.BadParameter(f"{records:,} records stand under key {key}")
     write_private(file, keyring.dump().encode())

@@ -6,7 +6,7 @@ from datetime import date
 from itertools import product
 
 from hub.domain.names import similarity, strong, words
-from hub.domain.offender import Person
+from hub.domain.person import Person
 
 NAME, GUARDIAN, BIRTH = 0.5, 0.3, 0.2
 """What each adds to the likeness of two people."""

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from hub.domain.errors import Reason, Refused
 from hub.domain.likeness import likeness, person_keys
-from hub.domain.offender import Person, offender_name
+from hub.domain.offender import offender_name
+from hub.domain.person import Person
 from hub.domain.ports import Transaction
 
 _SHOWN = 5

@@ -127,9 +127,13 @@ class Vault:
         """Takes the wrapping keys as they are now; the key of the index never changes.
 
         Raises:
-            OSError, ValueError: as the provider says; the keys from before stay.
+            OSError, ValueError: as the provider says, or it gives another keyring; the keys from before stay.
         """
-        self._keyring = self._keys()
+        keyring = self._keys()
+        shared = keyring.wrapping.keys() & self._keyring.wrapping.keys()
+        if keyring.index != self._index_key or any(keyring.wrapping[v] != self._keyring.wrapping[v] for v in shared):
+            raise ValueError("this is another keyring: nobody could open what was sealed with both")
+        self._keyring = keyring
         self._wrapping = {version: AESGCM(key) for version, key in self._keyring.wrapping.items()}
 
     @property

@@ -224,8 +224,9 @@ def test_the_keys_can_come_by_the_environment(operator: Operator, tmp_path: Path
     text = (operator.folder / "keyring.json").read_text()
     config = tmp_path / "hub.toml"
     config.write_text(re.sub("keyring =.*", "", operator.config.read_text()))
+    operator.creates("nadra-2", "nadra")
     listed = done("node", "list", "--config", config, **operator.environment, NSOR_KEYRING_TEXT=text)
-    assert "kp-police" in listed
+    assert "nadra-2" in listed
     assert in_process("node", "list", "--config", config, **operator.environment).exit_code == 78
 
 

@@ -133,7 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     ) as error:
         lines, code = [f"error: {error}"], failures.INVALID
     except OSError as error:
-        lines, code = [f"error: {error.filename}: {error.strerror}"], failures.OTHER
+        where = f"{error.filename}: " if error.filename else ""  # a disk that is full names no file
+        lines, code = [f"error: {where}{error.strerror or error}"], failures.OTHER
     for line in lines:
         sys.stderr.write(render.clean(line) + "\n")
     sys.exit(code)
