@@ -115,8 +115,8 @@ class Measurement:
 
     def lag(self) -> None:
         """From the answer to a write until a watcher has its event."""
-        # Half of what the machine can do: beyond, it would be the length of a queue that is measured.
-        rate = min(_LAG_RATE, self.writes_per_s / 2)
+        # Where the machine cannot do half as much again, it would be the length of a queue that is measured.
+        rate = min(_LAG_RATE, self.writes_per_s / 1.5)
         traffic = self._live(int(rate * self._size.lag_seconds), rate, _LAG_WATCHERS)
         lags = [1000 * (at - traffic.acknowledged[name]) for name, at in traffic.seen]
         percentiles = quantiles(lags, n=100)
