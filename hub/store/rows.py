@@ -1,6 +1,7 @@
 """Rows of tables as one parameter of a statement: JSON, which `jsonb_populate_recordset` reads."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import BindParameter, TypeDecorator, bindparam
@@ -13,13 +14,17 @@ class _Rows(TypeDecorator[Any]):
     impl = JSONB
     cache_ok = True
 
-    def bind_processor(self, dialect: Any) -> Any:
-        return lambda value: json.dumps(value, default=_text)
+    def bind_processor(self, dialect: Any) -> Callable[[Any], str]:
+        return _dump
 
 
 def bind_rows(name: str) -> BindParameter[Any]:
     """The parameter of a statement that takes rows: a list of dictionaries by column."""
     return bindparam(name, type_=_Rows)
+
+
+def _dump(rows: Any) -> str:
+    return json.dumps(rows, default=_text)
 
 
 def _text(value: Any) -> str:
