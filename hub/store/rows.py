@@ -1,31 +1,19 @@
-"""Rows of tables as one parameter of a statement: JSON, which `jsonb_populate_recordset` reads."""
+"""Rows that come as one JSON parameter: in one statement as many as there are, of as many tables as belong together."""
 
-import json
-from collections.abc import Callable
-from typing import Any
-
-from sqlalchemy import BindParameter, TypeDecorator, bindparam
+from sqlalchemy import Table, TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 
-class _Rows(TypeDecorator[Any]):
-    """JSON of what tables hold, octets and times included."""
-
-    impl = JSONB
-    cache_ok = True
-
-    def bind_processor(self, dialect: Any) -> Callable[[Any], str]:
-        return _dump
-
-
-def bind_rows(name: str) -> BindParameter[Any]:
-    """The parameter of a statement that takes rows: a list of dictionaries by column."""
-    return bindparam(name, type_=_Rows)
+def insert_rows(table: Table, parameter: str) -> str:
+    """The INSERT of rows, as dictionaries by column; can be a part of a greater statement, see `taking_rows`."""
+    # Named, so that a column which a newer version adds gets its default.
+    columns = ", ".join(column.name for column in table.columns)
+    return (
+        f"INSERT INTO {table.name} ({columns}) "
+        f"SELECT {columns} FROM jsonb_populate_recordset(NULL::{table.name}, :{parameter})"
+    )
 
 
-def _dump(rows: Any) -> str:
-    return json.dumps(rows, default=_text)
-
-
-def _text(value: Any) -> str:
-    return rf"\x{value.hex()}" if isinstance(value, bytes) else str(value)
+def taking_rows(statement: str, *parameters: str) -> TextClause:
+    """The statement, of which these parameters take rows."""
+    return text(statement).bindparams(*(bindparam(name, type_=JSONB) for name in parameters))

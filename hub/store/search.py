@@ -13,7 +13,7 @@ from sqlalchemy.types import BigInteger
 
 from hub.domain.offender import Offender
 from hub.domain.search import RULES, Wanted, keys
-from hub.store.rows import bind_rows
+from hub.store.rows import insert_rows, taking_rows
 from hub.store.tables import offender_search
 from hub.store.vault import Vault
 
@@ -22,12 +22,10 @@ _ORDERED = 5_000
 # Records that may be of people who are being entered; so many would be odd.
 _ALIKE = 500
 
-WRITE = """
-    INSERT INTO offender_search SELECT * FROM jsonb_populate_recordset(NULL::offender_search, :searched)
-    ON CONFLICT (offender_id) DO UPDATE SET rules = excluded.rules, hashes = excluded.hashes
-"""
-"""The statement that takes `rows` as its parameter `searched`, and can be a part of a greater one."""
-_WRITE = text(WRITE).bindparams(bind_rows("searched"))
+WRITE = f"""{insert_rows(offender_search, "searched")}
+    ON CONFLICT (offender_id) DO UPDATE SET rules = excluded.rules, hashes = excluded.hashes"""
+"""The statement that takes `rows` as its parameter `searched`; can be a part of a greater one."""
+_WRITE = taking_rows(WRITE, "searched")
 _BY_INDEX = text("SET LOCAL enable_seqscan = off")
 _REMOVE = delete(offender_search).where(offender_search.c.offender_id == bindparam("id"))
 

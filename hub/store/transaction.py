@@ -32,7 +32,7 @@ from hub.domain.revision import Revision
 from hub.domain.search import Wanted
 from hub.store import bodies, search
 from hub.store.access_requests import StoreAccessRequests
-from hub.store.rows import bind_rows
+from hub.store.rows import insert_rows, taking_rows
 from hub.store.tables import (
     disclosure_policy,
     enrolment,
@@ -68,19 +68,20 @@ _CLAIM_NUMBERS = (
     .returning(offender_number.c.number_index, offender_number.c.offender_id)
 )
 _SET_ASIDE = select(set_aside).where(set_aside.c.conviction_index.in_(bindparam("indexes", expanding=True)))
-# Rows as JSON, and what belongs together in one statement: half of what a short transaction takes is going to and fro.
-_INSERT_VERSIONS = (
-    "INSERT INTO offender_revision SELECT * FROM jsonb_populate_recordset(NULL::offender_revision, :versions)"
+# What belongs together in one statement: half of what a short transaction takes is going to and fro.
+_INSERT_VERSIONS = insert_rows(offender_revision, "versions")
+_ADD_VERSIONS = taking_rows(_INSERT_VERSIONS, "versions")
+_ENTER = taking_rows(
+    f"""WITH entered AS ({insert_rows(offender, "offenders")}), written AS ({_INSERT_VERSIONS}) {search.WRITE}""",
+    "offenders",
+    "versions",
+    "searched",
 )
-_ADD_VERSIONS = text(_INSERT_VERSIONS).bindparams(bind_rows("versions"))
-_ENTER = text(f"""
-    WITH entered AS (INSERT INTO offender SELECT * FROM jsonb_populate_recordset(NULL::offender, :offenders)),
-    written AS ({_INSERT_VERSIONS})
-    {search.WRITE}""").bindparams(bind_rows("offenders"), bind_rows("versions"), bind_rows("searched"))
 # Ascending, so that the feed keeps the order of writes; with bits drawn by lot, and not by the database, so that one
 # that was restored gives none of the ids again that it gave before. Of 63 bits: 2^40 writes, one chance in 8 million.
 _LOT_BITS = 23
-_BOOK = text(f"""
+_BOOK = taking_rows(
+    f"""
     WITH written AS (
         INSERT INTO outbox (id, changes) VALUES ((nextval('outbox_id_seq') << {_LOT_BITS}) | :lot, :changes)
         RETURNING id
@@ -89,7 +90,11 @@ _BOOK = text(f"""
         SELECT node_id, request_id, digest, record_id, version, written.id
         FROM jsonb_populate_recordset(NULL::request, :requests), written
     )
-    SELECT written.id, epoch FROM written, feed_head""").bindparams(bind_rows("changes"), bind_rows("requests"))
+    SELECT written.id, epoch FROM written, feed_head
+    """,
+    "changes",
+    "requests",
+)
 _NEWEST_POLICY = select(disclosure_policy).order_by(disclosure_policy.c.version.desc()).limit(1)
 # What lists can be narrowed by.
 _COLUMNS: Mapping[str, ColumnElement[Any]] = {
