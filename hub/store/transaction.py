@@ -32,6 +32,7 @@ from hub.domain.revision import Revision
 from hub.domain.search import Wanted
 from hub.store import bodies, search
 from hub.store.access_requests import StoreAccessRequests
+from hub.store.consents import StoreConsents
 from hub.store.rows import insert_rows, taking_rows
 from hub.store.tables import (
     disclosure_policy,
@@ -254,6 +255,10 @@ class StoreTransaction:
     @property
     def access_requests(self) -> StoreAccessRequests:
         return StoreAccessRequests(self._connection, self._vault)
+
+    @property
+    def consents(self) -> StoreConsents:
+        return StoreConsents(self._connection, self._vault)
 
     async def past_requests(self, node_id: str, ids: Collection[UUID]) -> Mapping[UUID, PastRequest]:
         rows = await self._connection.execute(_PAST_REQUESTS, {"node": node_id, "ids": list(ids)})
