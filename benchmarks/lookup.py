@@ -111,7 +111,8 @@ def measure(size: Size) -> dict[str, float | str | None]:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="nsor-bench-")))
         collector = stack.enter_context(collecting())
         telemetry = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_EXPORTER_OTLP_INSECURE": "true"}
-        hub = RunningHub(folder / "state", workers=1, environment=_UNLIMITED | _ONE_IN_A_HUNDRED | telemetry)
+        environment = _UNLIMITED | _ONE_IN_A_HUNDRED | telemetry
+        hub = RunningHub(folder / "state", workers=1, environment=environment)
         with hub:
             _say(f"entering {size.records:,} records")
             keyring = (hub.folder / "keyring.json").read_text()
@@ -127,7 +128,7 @@ def measure(size: Size) -> dict[str, float | str | None]:
         figures["worker_memory_mb"] = round(worker.memory_info().rss / 2**20)
         team = stack.enter_context(Crew(Site(hub.target, hub.folder / "nodes"), _PROCESSES))
         servers = [_grpc("check", hub.target, team, [worker], _requests(size))]
-        servers += _peers(stack, hub, team, size)
+        servers += _peers(stack, hub, environment, team, size)
         for server in servers:
             server.turn(1)  # lines, caches
             server.rates.clear()
@@ -212,7 +213,7 @@ def _grpc(
     return Server(name, lambda: processes, work)
 
 
-def _peers(stack: ExitStack, hub: RunningHub, team: Crew, size: Size) -> list[Server]:
+def _peers(stack: ExitStack, hub: RunningHub, environment: dict[str, str], team: Crew, size: Size) -> list[Server]:
     with psycopg.connect(hub.dsn, autocommit=True) as connection, connection.cursor() as cursor:
         cursor.execute(peers.TABLE)
         person = peers.PERSON.SerializeToString()
@@ -222,9 +223,10 @@ def _peers(stack: ExitStack, hub: RunningHub, team: Crew, size: Size) -> list[Se
     requests = _requests(size)
     servers: list[Server] = []
     for name in ("echo", "psycopg"):
-        target, process = stack.enter_context(_serving(name, hub))
+        target, process = stack.enter_context(_serving(name, hub, environment))
         servers.append(_grpc(name, target, team, [process], requests))
-    web, web_process = stack.enter_context(_serving("fastapi", hub))
+    eventually((hub.folder / "selecting").exists, 300)  # it has the register
+    web, web_process = stack.enter_context(_serving("fastapi", hub, environment))
     paths = [person.encode() for person in _people(size)]
 
     def over_http(seconds: float, rate: float | None) -> list[Calls]:
@@ -243,10 +245,10 @@ def _peers(stack: ExitStack, hub: RunningHub, team: Crew, size: Size) -> list[Se
 
 
 @contextmanager
-def _serving(kind: str, hub: RunningHub) -> Generator[tuple[str, psutil.Process]]:
+def _serving(kind: str, hub: RunningHub, environment: dict[str, str]) -> Generator[tuple[str, psutil.Process]]:
     port = _free_port()
-    command = [sys.executable, "-m", "benchmarks.peers", kind, str(port), str(hub.folder / "hub"), hub.dsn]
-    with _running(command, port) as process:
+    command = [sys.executable, "-m", "benchmarks.peers", kind, str(port), str(hub.folder), hub.dsn]
+    with _running(command, port, environment) as process:
         yield f"127.0.0.1:{port}", process
 
 
@@ -263,8 +265,8 @@ def _etcd(binary: Path, hub: RunningHub) -> Generator[tuple[str, psutil.Process]
 
 
 @contextmanager
-def _running(command: list[str], port: int) -> Generator[psutil.Process]:
-    with subprocess.Popen(command) as process:
+def _running(command: list[str], port: int, environment: dict[str, str] | None = None) -> Generator[psutil.Process]:
+    with subprocess.Popen(command, env=os.environ | (environment or {})) as process:
         try:
             eventually(lambda: _answers(port), 60)
             yield psutil.Process(process.pid)

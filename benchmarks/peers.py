@@ -1,14 +1,15 @@
 """What a check is compared with: servers that do less, or do it the usual way, each in one process.
 
-    python -m benchmarks.peers echo|psycopg|fastapi PORT CERTIFICATES DSN
+    python -m benchmarks.peers echo|psycopg|fastapi PORT HUB DSN
 
-CERTIFICATES is a folder with cert.pem, key.pem and ca.pem; callers must show a certificate of the CA.
+HUB is the folder of a running `nsor-hub dev`, whose certificates they have; callers must show one of the same CA.
 """
 
 import asyncio
 import hashlib
 import ssl
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -19,6 +20,12 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
+from hub import bootstrap
+from hub.dev.environment import DevEnvironment
+from hub.domain.disclosure import Grant
+from hub.domain.lookup import Answer
+from hub.domain.node import Caller
+from hub.service.lookup import Lookup
 from nsor.lookup.v1.lookup_service_pb2 import (
     OUTCOME_HIT,
     OUTCOME_NO_RECORD,
@@ -67,32 +74,38 @@ class Echo:
         return self._answer
 
 
-class FromDatabase:
-    """Asks the database at each call, by psycopg; no audit."""
+class SelectingLookup(Lookup):
+    """Asks the database at each check, by psycopg; everything else is the hub's."""
 
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
+    _connections: Connections | None = None
 
-    async def CheckCnic(self, request: CheckCnicRequest, context: Any) -> CheckCnicResponse:
+    async def _check(
+        self, caller: Caller, grant: Grant | None, texts: Sequence[str], end_user: bytes = b""
+    ) -> list[Answer]:
+        if not self._connections:
+            self._connections = asyncio.Queue()
+            for _ in range(_CONNECTIONS):
+                self._connections.put_nowait(await psycopg.AsyncConnection.connect(_dsn, autocommit=True))
         connection = await self._connections.get()
         try:
-            row = await (await connection.execute(SELECT + "%s", [index(request.cnic)], prepare=True)).fetchone()
+            for text in texts:
+                await (await connection.execute(SELECT + "%s", [index(text)], prepare=True)).fetchone()
         finally:
             self._connections.put_nowait(connection)
-        return answer(row[0] if row else None)
+        return await super()._check(caller, grant, texts, end_user)
 
 
-async def serve_grpc(kind: str, port: str, folder: Path, dsn: str) -> None:
-    """Serves one of the gRPC peers until it is ended."""
+def serve_selecting(port: str, hub: Path) -> None:
+    """A worker of the hub that does a SELECT at each check, on the hub's own register, until it is ended."""
+    settings = DevEnvironment(hub).start(f"127.0.0.1:{port}", "", 1)
+    bootstrap.Lookup = SelectingLookup
+    bootstrap.run_worker(settings, settings.listen, "", (hub / "selecting").touch)
+
+
+async def serve_echo(port: str, folder: Path) -> None:
+    """Serves the echo until it is ended."""
     server = grpc.aio.server(options=[("grpc.max_concurrent_streams", 100)])
-    if kind == "echo":
-        peer: Echo | FromDatabase = Echo()
-    else:
-        connections: Connections = asyncio.Queue()
-        for _ in range(_CONNECTIONS):
-            connections.put_nowait(await psycopg.AsyncConnection.connect(dsn, autocommit=True))
-        peer = FromDatabase(connections)
-    check: Any = peer.CheckCnic
+    check: Any = Echo().CheckCnic
     handler = grpc.unary_unary_rpc_method_handler(
         check, CheckCnicRequest.FromString, CheckCnicResponse.SerializeToString
     )
@@ -144,8 +157,11 @@ def serve_fastapi(port: str, folder: Path, dsn: str) -> None:
 
 
 if __name__ == "__main__":
-    _kind, _port, _folder, _dsn = sys.argv[1:]
-    if _kind == "fastapi":
-        serve_fastapi(_port, Path(_folder), _dsn)
-    else:
-        uvloop.run(serve_grpc(_kind, _port, Path(_folder), _dsn))
+    _kind, _port, _hub, _dsn = sys.argv[1:]
+    match _kind:
+        case "echo":
+            uvloop.run(serve_echo(_port, Path(_hub, "hub")))
+        case "psycopg":
+            serve_selecting(_port, Path(_hub))
+        case _:
+            serve_fastapi(_port, Path(_hub, "hub"), _dsn)
