@@ -160,7 +160,7 @@ def _load_index(dsn: str, keyring: str) -> tuple[float, float]:
     process = psutil.Process()
 
     async def load() -> None:
-        async for records in store.snapshot():
+        async for records in store.checked_records():
             index.load(records)
 
     before, began = process.memory_info().rss, time.monotonic()
