@@ -59,10 +59,10 @@ class CheckedRecord(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What a check needs of a record.
+    """What is known under a number.
 
     Attributes:
-        finalities: of its convictions.
+        finalities: of the convictions on its record; none where it has no record.
         person: what a hit may tell about the person, ready for the answer.
     """
 

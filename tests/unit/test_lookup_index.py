@@ -18,6 +18,8 @@ from hub.transport import convert
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FACTS = [convert.offender_facts(message, NOW) for message in offenders(8, province="Punjab", seed=1)]
 
+NOBODY = Known(frozenset(), b"")
+
 
 def blind(person: int, card: int = 0) -> bytes:
     """Where a card of a person stands in the index."""
@@ -76,6 +78,6 @@ def test_a_snapshot_and_what_the_feed_repeats_of_it_give_the_newest_versions(
     for person, record in enumerate(versions):
         facts = record[-1].offender.facts
         for card in range(len(record)):
-            assert index.find(blind(person, card)) == (facts and known(facts))
+            assert index.find(blind(person, card)) == (known(facts) if facts else NOBODY)
     assert len(index) == sum(len(record) for record in versions if record[-1].offender.facts)
-    assert index.find(blind(200)) is None
+    assert index.find(blind(200)) == NOBODY
