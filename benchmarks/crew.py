@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+import random
 import resource
 import ssl
 import time
@@ -39,6 +40,7 @@ from nsor_client.mirror import KEY_BYTES, Mirror
 R = TypeVar("R")
 
 OWNER = "punjab-police"
+PUBLIC = "sms-7000"
 _CALL_SECONDS = 60.0
 
 
@@ -267,6 +269,29 @@ async def check(
     calls = await _call_all(call, requests, in_flight, seconds, rate)
     await _close(lines)
     return calls
+
+
+async def compare(
+    site: Site, method: str, kinds: Sequence[Sequence[bytes]], in_flight: int, seconds: float
+) -> list[list[float]]:
+    """Seconds that each call of a unary method took, by kind; kinds and requests are drawn by lot, by a public node."""
+    lines = await _lines(site, 4, PUBLIC)
+    took: list[list[float]] = [[] for _ in kinds]
+
+    async def caller(line: Any) -> None:
+        call = line.unary_unary(method)
+        while time.monotonic() < end:
+            kind = random.randrange(len(kinds))
+            request = random.choice(kinds[kind])
+            began = time.perf_counter()
+            await call(request, timeout=_CALL_SECONDS)
+            took[kind].append(time.perf_counter() - began)
+
+    await _together()
+    end = time.monotonic() + seconds
+    await asyncio.gather(*(caller(line) for line in islice(cycle(lines), in_flight)))
+    await _close(lines)
+    return took
 
 
 async def check_http(site: Site, paths: Sequence[bytes], in_flight: int, seconds: float) -> Calls:

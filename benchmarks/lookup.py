@@ -30,7 +30,7 @@ import psutil
 import psycopg
 import uvloop
 
-from benchmarks import crew, peers
+from benchmarks import crew, peers, telling
 from benchmarks.crew import Calls, Crew, Site
 from benchmarks.population import populate
 from demo.people import cnic
@@ -55,6 +55,7 @@ _RANGE = "/etcdserverpb.KV/Range"
 _PEERS = ("echo", "psycopg", "fastapi", "etcd")
 _CHECKS = "/nsor.lookup.v1.LookupService/CheckCnics"
 _ROSTER = 1_000
+_PLANTED_SECONDS = 200e-6
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,17 @@ class Size:
         records: on the register.
         rounds: turns of each server.
         seconds: of each turn.
+        apart_seconds: for which hits and misses are compared.
     """
 
     records: int
     rounds: int
     seconds: float
+    apart_seconds: float
 
 
-FULL = Size(records=1_000_000, rounds=5, seconds=10)
-QUICK = Size(records=10_000, rounds=2, seconds=2)
+FULL = Size(records=1_000_000, rounds=5, seconds=10, apart_seconds=60)
+QUICK = Size(records=10_000, rounds=2, seconds=2, apart_seconds=5)
 
 
 @dataclass
@@ -117,10 +120,8 @@ def measure(size: Size) -> dict[str, float | str | None]:
             _say(f"entering {size.records:,} records")
             keyring = (hub.folder / "keyring.json").read_text()
             populate(hub.dsn, keyring, size.records)
-            _say("loading them into an index")
-            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                seconds, megabytes = pool.submit(_load_index, hub.dsn, keyring).result()
-            figures |= {"index_load_s": round(seconds, 1), "index_mb": round(megabytes)}
+            _say("loading them into two indexes")
+            figures |= index_load(hub.dsn, keyring)
         began = time.monotonic()
         stack.enter_context(hub)
         [worker] = workers_of(hub.pid)
@@ -150,29 +151,65 @@ def measure(size: Size) -> dict[str, float | str | None]:
         for name in _PEERS:
             figures.setdefault(f"check_over_{name}", None)
         figures |= _latency(check, size)
+        _say("hits beside misses")
+        figures |= _hits_beside_misses(team, size, "hit_miss", 1, 0)
+        figures |= _hits_beside_misses(team, size, "hit_miss_load", 4, 4)
         return figures
 
 
-def _load_index(dsn: str, keyring: str) -> tuple[float, float]:
-    """What a worker does before it serves: seconds, and MB of memory that remain."""
+def index_load(dsn: str, keyring: str) -> dict[str, float]:
+    """What two workers that start together do before they serve, each in a process of its own."""
+    with ProcessPoolExecutor(_PROCESSES, multiprocessing.get_context("spawn")) as pool:
+        loads = [load.result() for load in [pool.submit(_load_index, dsn, keyring) for _ in range(_PROCESSES)]]
+    seconds, cpu_us, megabytes = map(max, zip(*loads, strict=True))
+    return {"index_load_s": round(seconds, 1), "index_cpu_us": round(cpu_us, 1), "index_mb": round(megabytes)}
+
+
+def _load_index(dsn: str, keyring: str) -> tuple[float, float, float]:
+    """Seconds, processor time for a record in us, and MB of memory that remain."""
     vault = Vault(lambda: Keyring.load(keyring))
     store = FeedStore(PostgresDatabase(dsn, vault), vault)
     index = LookupIndex(convert.disclosed_person)
     process = psutil.Process()
 
     async def load() -> None:
-        async for records in store.snapshot():
+        async for records in store.checked_records():
             index.load(records)
 
-    before, began = process.memory_info().rss, time.monotonic()
+    before, used, began = process.memory_info().rss, time.process_time(), time.monotonic()
     uvloop.run(load())
-    return time.monotonic() - began, (process.memory_info().rss - before) / 2**20
+    cpu_us = (time.process_time() - used) / len(index) * 1e6
+    return time.monotonic() - began, cpu_us, (process.memory_info().rss - before) / 2**20
 
 
 def _latency(check: Server, size: Size) -> dict[str, float]:
     done = check.work(size.seconds, median(check.rates) / 2)
     percentiles = quantiles([1000 * latency for each in done for latency in each.latencies], n=100)
     return {"p50_half_ms": round(percentiles[49], 2), "p99_half_ms": round(percentiles[98], 2)}
+
+
+def _hits_beside_misses(team: Crew, size: Size, name: str, *in_flight: int) -> dict[str, float]:
+    """Whether the time of an answer tells the public, or who listens on its line, that it was a hit.
+
+    Args:
+        in_flight: calls at once of each process.
+    """
+    chance = random.Random(7000)
+    people = [chance.randrange(size.records) for _ in range(_REQUESTS)]
+    kinds = [
+        [CheckCnicRequest(cnic=cnic(first + person)).SerializeToString() for person in people]
+        for first in (0, size.records)
+    ]
+    done = team.work(crew.compare, *[(_CHECK, kinds, calls, size.apart_seconds) for calls in in_flight])
+    hits, misses = ([time for took in done for time in took[kind]] for kind in range(2))
+    planted = [time + _PLANTED_SECONDS for time in hits]
+    return {
+        f"{name}_calls": len(hits) + len(misses),
+        f"{name}_auc": round(telling.auc(hits, misses), 4),
+        f"{name}_auc_margin": round(telling.margin(hits, misses), 4),
+        f"{name}_auc_planted": round(telling.auc(planted, misses), 4),
+        f"{name}_seen_us": round(1e6 * telling.seen(hits, misses)),
+    }
 
 
 def _numbers_per_s(team: Crew, size: Size) -> float:

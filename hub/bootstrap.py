@@ -242,13 +242,11 @@ class _Worker:
 
     async def _follow_feed(self) -> None:
         while True:
-            # What was loaded when the database went away may not be in the one that comes back.
-            self._index.clear()
             try:
                 if await self._database.is_exempt():
                     log.error("the database user is a superuser or owns the tables: it must only be in nsor_app")
                     raise SystemExit(os.EX_CONFIG)
-                await self._tail.start(self._index.load)
+                await self._tail.start(self._index)
                 _leave_alone_what_stays()
                 break
             except Refused as refused:

@@ -1,6 +1,6 @@
-"""The answer to a check of one CNIC."""
+"""What checks of a CNIC need of a record, and what they answer."""
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -26,14 +26,44 @@ class CannotAnswerReason(StrEnum):
     CONSENT_NEEDED = "CONSENT_NEEDED"
 
 
-# Tuples, since these two are made for each number of a roster: dataclasses that are frozen cost five times as much.
+# Tuples, since these are made for each number of a roster or each record of the register: dataclasses that are frozen
+# cost five times as much.
+
+
+class Disclosed(NamedTuple):
+    """What a hit may tell about a person: fields of `hub.domain.person.Person`, the last two by their names."""
+
+    full_name: str
+    full_name_ur: str
+    guardian_name: str
+    guardian_name_ur: str
+    guardian_relation: str
+    sex: str
+
+
+class CheckedRecord(NamedTuple):
+    """What checks need of a record at one version.
+
+    Attributes:
+        id: 16 octets.
+        cnic_indexes: blind indexes (32 octets each) of the numbers by which checks find it; of a sealed record those
+            that it had.
+        finalities: of its convictions.
+        person: None when the record is sealed.
+    """
+
+    id: bytes
+    version: int
+    cnic_indexes: Sequence[bytes]
+    finalities: Set[Finality] = frozenset()
+    person: Disclosed | None = None
 
 
 class Known(NamedTuple):
-    """What a check needs of a record.
+    """What is known under a number.
 
     Attributes:
-        finalities: of its convictions.
+        finalities: of the convictions on its record; none where it has no record.
         person: what a hit may tell about the person, ready for the answer.
     """
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from hub.domain.errors import Reason, Refused
 from hub.domain.feed import BEGINNING, Event, Head, IndexedOffender, Place, first_changes
+from hub.domain.lookup import CheckedRecord
 from hub.domain.revision import Revision
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,20 @@ class FeedStore(Protocol):
         """Removes events from the beginning of the feed."""
         ...
 
-    def snapshot(self) -> AsyncIterator[Sequence[IndexedOffender]]:
-        """Every record as it is now."""
+    def checked_records(self) -> AsyncIterator[Sequence[CheckedRecord]]:
+        """What checks need of every record as it is now."""
+        ...
+
+
+class Index(Protocol):
+    """The register in memory, see `hub.lookup.index`."""
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        ...
+
+    def load(self, records: Sequence[CheckedRecord]) -> None:
+        """Takes records in."""
         ...
 
 
@@ -80,15 +93,20 @@ class Tail:
         self._known_at = float("-inf")
         self._moved = asyncio.Event()
 
-    async def start(self, load: Callable[[Sequence[IndexedOffender]], None]) -> None:
+    async def start(self, index: Index) -> None:
         """Loads the register as it is, and begins to follow after it.
 
         The head is read before the records, so what is loaded is at least as new as the head; events that follow may
         repeat what is loaded already, which `apply` must tolerate.
+
+        Raises:
+            Refused: DATABASE_UNAVAILABLE; it can be called again.
         """
+        # What was loaded when the database went away may not be in the one that comes back.
+        index.clear()
         head = await self._store.head()
-        async for batch in self._store.snapshot():
-            load(batch)
+        async for batch in self._store.checked_records():
+            index.load(batch)
         self._place = head.place
         self._head = head
 

@@ -1,16 +1,19 @@
 """The register in a worker's memory: what a check needs of each record."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from operator import attrgetter
 from struct import Struct
 
 from hub.domain.feed import Event, IndexedOffender
-from hub.domain.lookup import Known
-from hub.domain.offender import Finality, Offender, OffenderFacts
+from hub.domain.lookup import CheckedRecord, Disclosed, Known
+from hub.domain.offender import Finality
 
 # Of 32 octets of a keyed hash, as many as keep two of a million numbers apart: chance of one in 10^26.
 _KEY = 16
 _HEAD = Struct(">16sIB")  # id and version of the record, and a bit for each finality among its convictions
+_disclosed = attrgetter(*Disclosed._fields)
 _BITS = {finality: 1 << place for place, finality in enumerate(Finality)}
+_NOBODY = bytes(_HEAD.size)
 _FINALITIES = [frozenset(f for f in Finality if bits & _BITS[f]) for bits in range(1 << len(Finality))]
 
 
@@ -28,7 +31,7 @@ class LookupIndex:
         disclosed: makes what a hit tells about a person, ready for the answer.
     """
 
-    def __init__(self, disclosed: Callable[[OffenderFacts], bytes]) -> None:
+    def __init__(self, disclosed: Callable[[Disclosed], bytes]) -> None:
         self._disclosed = disclosed
         self._by_cnic: dict[bytes, bytes] = {}
 
@@ -36,34 +39,41 @@ class LookupIndex:
         """Forgets everything."""
         self._by_cnic.clear()
 
-    def load(self, records: Sequence[IndexedOffender]) -> None:
+    def load(self, records: Iterable[CheckedRecord]) -> None:
         """Takes records in."""
-        for record in records:
-            offender = record.offender
-            packed = self._packed(offender) if offender.facts else None
-            for index in record.cnic_indexes:
+        for id, version, cnic_indexes, finalities, person in records:
+            packed = _HEAD.pack(id, version, sum(map(_BITS.__getitem__, finalities)))
+            if person:
+                packed += self._disclosed(person)
+            for index in cnic_indexes:
                 key = index[:_KEY]
-                id, version, _ = _HEAD.unpack_from(self._by_cnic[key]) if key in self._by_cnic else (None, 0, 0)
-                if packed is None:
-                    if id == offender.id.bytes:
+                held = self._by_cnic.get(key)
+                held_id, held_version, _ = _HEAD.unpack_from(held) if held else (None, 0, 0)
+                if person is None:
+                    if held_id == id:
                         del self._by_cnic[key]
-                elif id != offender.id.bytes or version < offender.version:
+                elif held_id != id or held_version < version:
                     self._by_cnic[key] = packed
 
     def apply(self, event: Event) -> None:
         """Takes an event of the feed in."""
-        self.load([change for change in event.changes if isinstance(change, IndexedOffender)])
+        self.load(checked(change) for change in event.changes if isinstance(change, IndexedOffender))
 
-    def find(self, cnic_index: bytes) -> Known | None:
-        """What is known under a number, or None."""
-        held = self._by_cnic.get(cnic_index[:_KEY])
-        return Known(_FINALITIES[held[_HEAD.size - 1]], held[_HEAD.size :]) if held else None
+    def find(self, cnic_index: bytes) -> Known:
+        """What is known under a number; of nobody there are no convictions. Takes as long for both."""
+        held = self._by_cnic.get(cnic_index[:_KEY], _NOBODY)
+        return Known(_FINALITIES[held[_HEAD.size - 1]], held[_HEAD.size :])
 
     def __len__(self) -> int:
         """Numbers that it holds."""
         return len(self._by_cnic)
 
-    def _packed(self, offender: Offender) -> bytes:
-        assert offender.facts, "a sealed record is not in the index"
-        bits = sum({_BITS[conviction.finality] for conviction in offender.facts.convictions})
-        return _HEAD.pack(offender.id.bytes, offender.version, bits) + self._disclosed(offender.facts)
+
+def checked(change: IndexedOffender) -> CheckedRecord:
+    """What checks need of a record that the feed brings."""
+    offender = change.offender
+    record = CheckedRecord(offender.id.bytes, offender.version, change.cnic_indexes)
+    if offender.facts is None:
+        return record
+    finalities = {conviction.finality for conviction in offender.facts.convictions}
+    return record._replace(finalities=finalities, person=Disclosed(*_disclosed(offender.facts.person)))

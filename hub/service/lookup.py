@@ -34,7 +34,7 @@ _ROSTER_PATIENCE = 60
 class Index(Protocol):
     """The register in memory, see `hub.lookup.index`."""
 
-    def find(self, cnic_index: bytes) -> Known | None:
+    def find(self, cnic_index: bytes) -> Known:
         """What is known under a number."""
         ...
 
@@ -192,8 +192,8 @@ class Lookup:
                 answer = Answer(Outcome.CANNOT_ANSWER, masked_cnic=cnic.masked, reason=reason)
             else:
                 known = self._index.find(subject)
-                hit = known is not None and grant.is_hit(known.finalities)
-                person = known.person if known and hit and grant.mode is DisclosureMode.HIT_WITH_NAME else b""
+                hit = grant.is_hit(known.finalities)
+                person = known.person if hit and grant.mode is DisclosureMode.HIT_WITH_NAME else b""
                 answer = Answer(Outcome.HIT if hit else Outcome.NO_RECORD, as_of, revision, person, cnic.masked)
             checks.append((cnic, subject, answer))
         return checks

@@ -1,14 +1,18 @@
 """Sealed bodies: what is personal in a record, as JSON under the record's key."""
 
+from collections.abc import Set
 from datetime import datetime
 from uuid import UUID
 
 from pydantic import TypeAdapter
+from pydantic_core import from_json
 
+from hub.domain.cnic import Cnic
 from hub.domain.history import Cause
+from hub.domain.lookup import Disclosed
 from hub.domain.node import Officer
 from hub.domain.notice import Notice, NoticeFacts
-from hub.domain.offender import Offender, OffenderFacts, Transfer
+from hub.domain.offender import Finality, Offender, OffenderFacts, Transfer
 from hub.store.vault import RecordKey, Vault
 
 _offender: TypeAdapter[OffenderFacts] = TypeAdapter(OffenderFacts)
@@ -21,7 +25,7 @@ def new_key(vault: Vault, offender_id: UUID) -> RecordKey:
     return vault.new_key(_key_place(offender_id))
 
 
-def unwrap(vault: Vault, offender_id: UUID, wrapped: bytes) -> bytes:
+def unwrap(vault: Vault, offender_id: UUID | str, wrapped: bytes) -> bytes:
     """The plain key of a record."""
     return vault.unwrap(wrapped, _key_place(offender_id))
 
@@ -94,6 +98,29 @@ def open_offender(
     )
 
 
+def open_checked(
+    vault: Vault, wrapped: bytes, *, id: str, version: int, body: bytes
+) -> tuple[list[Cnic], Set[Finality], Disclosed]:
+    """What checks need of one version of a record: the numbers, the finalities of the convictions, the person.
+
+    A million of them are read whenever a worker starts, so the rest of the body is neither checked nor made objects of:
+    a third of the time that `open_offender` takes. The seal vouches for the form.
+
+    Args:
+        id: of the record, as text.
+
+    Raises:
+        VaultError: the body was moved or changed, or belongs to other keys.
+    """
+    facts = from_json(vault.open(unwrap(vault, id, wrapped), body, _offender_place(id, version)))
+    person = facts["person"]
+    cnics = [Cnic(person["cnic"]["digits"])] if person["cnic"] else []
+    if "history" in person:
+        cnics += [Cnic(former["was"]["digits"]) for former in person["history"].get("cnics", ())]
+    finalities = {Finality[conviction["finality"]] for conviction in facts["convictions"]}
+    return cnics, finalities, Disclosed(*map(person.__getitem__, Disclosed._fields))
+
+
 def seal_notice(vault: Vault, key: bytes, notice_id: UUID, facts: NoticeFacts) -> bytes:
     """The body of a notice, under the key of its offender."""
     return vault.seal(key, _notice.dump_json(facts), _notice_place(notice_id))
@@ -120,11 +147,11 @@ def open_notice(
     return Notice(id=id, offender_id=offender_id, recorder=recorder, facts=facts, created_at=created_at)
 
 
-def _key_place(offender_id: UUID) -> str:
+def _key_place(offender_id: UUID | str) -> str:
     return f"offender|{offender_id}|wrapped_key"
 
 
-def _offender_place(offender_id: UUID, version: int) -> str:
+def _offender_place(offender_id: UUID | str, version: int) -> str:
     return f"offender_revision|{offender_id}/{version}|body"
 
 

@@ -27,8 +27,10 @@ from hub.domain.feed import (
     Snapshot,
     first_changes,
 )
+from hub.domain.lookup import CheckedRecord
 from hub.domain.reconciliation import Found
 from hub.domain.revision import compacted_revision, lost_revision
+from hub.store.checked import checked_records
 from hub.store.database import PostgresDatabase
 from hub.store.tables import (
     feed_event,
@@ -281,13 +283,11 @@ class FeedStore:
             async for rows in result.partitions():
                 yield part(notices=tuple(open_notice_row(self._vault, row) for row in rows))
 
-    async def snapshot(self) -> AsyncIterator[Sequence[IndexedOffender]]:
-        """Every record as it is now, in batches, with its blind indexes."""
-        query = select_current().add_columns(offender.c.erased_numbers)
+    async def checked_records(self) -> AsyncIterator[Sequence[CheckedRecord]]:
+        """What checks need of every record as it is now, in batches; all of one moment."""
         async with self._database.connection() as connection:
-            result = await connection.stream(query.execution_options(yield_per=2000))
-            async for rows in result.partitions():
-                yield [_indexed(self._vault, row) for row in rows]
+            async for batch in checked_records(connection, self._vault):
+                yield batch
 
     async def _records(
         self, connection: AsyncConnection, keys: Collection[tuple[str, UUID, int]]

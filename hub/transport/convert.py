@@ -30,7 +30,7 @@ from hub.domain.documents import Document, OldNic, Passport
 from hub.domain.errors import Violation, invalid
 from hub.domain.feed import Event, FederationStatus, IndexedOffender, Progress
 from hub.domain.history import Version
-from hub.domain.lookup import Answer
+from hub.domain.lookup import Answer, Disclosed
 from hub.domain.names import words
 from hub.domain.node import Node, Officer, Purpose, Role
 from hub.domain.notice import AddressChange, NameChange, Notice, NoticeFacts, Travel, TravelScope
@@ -201,7 +201,7 @@ def _member(enum: type[E], wrapper: Any, value: int) -> E:
 
 
 @cache
-def _value(wrapper: Any, member: StrEnum) -> Any:
+def _value(wrapper: Any, member: str) -> Any:
     return wrapper.Value(_prefix(wrapper) + member)
 
 
@@ -671,9 +671,11 @@ def notice_message(notice: Notice) -> notice_pb2.Notice:
 
 
 def answer_message(answer: Answer) -> lookup_service_pb2.CheckCnicResponse:
-    """The answer to a check as a message."""
+    """The answer to a check as a message; it takes the same work for a hit as for others, so its time tells nothing."""
     message = lookup_service_pb2.CheckCnicResponse()
     _write_answer(message, answer)
+    if not answer.person:
+        lookup_service_pb2.CheckCnicResponse().person.MergeFromString(_anybody())
     pad(message, _ANSWER_OCTETS)
     return message
 
@@ -712,12 +714,18 @@ def _write_answer(message: lookup_service_pb2.CheckCnicResponse, answer: Answer)
         message.cannot_answer_reason = _value(lookup_service_pb2.CannotAnswerReason, answer.reason)
 
 
-def disclosed_person(facts: OffenderFacts) -> bytes:
+def disclosed_person(person: Disclosed) -> bytes:
     """What a hit tells about a person, serialized."""
-    return _disclosed_message(facts.person).SerializeToString()
+    return _disclosed_message(person).SerializeToString()
 
 
-def _disclosed_message(person: Person) -> lookup_service_pb2.DisclosedPerson:
+@cache
+def _anybody() -> bytes:
+    """What a hit could tell, of nobody."""
+    return disclosed_person(Disclosed("Muhammad Ahmed", "محمد احمد", "Muhammad Ali", "محمد علی", "FATHER", "MALE"))
+
+
+def _disclosed_message(person: Disclosed | Person) -> lookup_service_pb2.DisclosedPerson:
     return lookup_service_pb2.DisclosedPerson(
         full_name=person.full_name,
         full_name_ur=person.full_name_ur,
