@@ -21,7 +21,7 @@ from hub.clock import utc_now
 from hub.config import HubSettings
 from hub.domain.errors import Refused
 from hub.domain.feed import Event
-from hub.feed import lag
+from hub.feed.lag import Lag
 from hub.feed.tail import Tail
 from hub.lookup.index import LookupIndex
 from hub.service.access_desk import AccessDesk
@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 
 _REFRESH_SECONDS = 0.5
 _GRACE_SECONDS = 5
-_LAG_SECONDS = 10
+_LAG_SECONDS = 2
 _KEYS_SECONDS = 5
 _REINDEX_SECONDS = 3600
 # Objects made, less those that are gone, between two looks for cycles.
@@ -86,6 +86,7 @@ class _Worker:
         self._feed_store = feed_store = FeedStore(self._database, vault)
         self._reindex = Reindex(self._database, vault)
         self._tail = Tail(feed_store, self._apply)
+        self._lag = Lag()
         self._audit = AuditWriter(self._database)
         self._directory = NodeDirectory(self._database)
         self._health = Health()
@@ -143,6 +144,7 @@ class _Worker:
                 vigilance=vigilance,
                 limits=limits,
                 freshness_bound=settings.freshness_bound,
+                provinces_as_of=lambda: self._lag.provinces_as_of,
             ),
             disclosure=disclosure,
             vigilance=vigilance,
@@ -263,7 +265,7 @@ class _Worker:
     async def _measure_lag(self) -> None:
         while True:
             with suppress(Refused):  # the database is gone, which others say
-                lag.record(await self._feed_store.status())
+                self._lag.record(await self._feed_store.status())
             await asyncio.sleep(_LAG_SECONDS)
 
     async def _change_keys(self) -> None:

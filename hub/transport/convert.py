@@ -697,6 +697,8 @@ def _write_answer(message: lookup_service_pb2.CheckCnicResponse, answer: Answer)
     message.masked_cnic = answer.masked_cnic
     if answer.as_of:
         message.as_of_time.CopyFrom(_as_of_message(answer.as_of))
+    if answer.provinces_as_of:
+        message.provinces_as_of_time.CopyFrom(_as_of_message(answer.provinces_as_of))
     if answer.person:
         message.person.MergeFromString(answer.person)
     if answer.reason:
@@ -719,8 +721,8 @@ def _disclosed_message(person: Person) -> lookup_service_pb2.DisclosedPerson:
     )
 
 
-# Answers of some milliseconds share the time.
-@lru_cache(maxsize=1)
+# Answers of some milliseconds share both times.
+@lru_cache(maxsize=2)
 def _as_of_message(time: datetime) -> Timestamp:
     return timestamp(time)
 
@@ -912,6 +914,9 @@ def progress_message(status: FederationStatus, progress: Progress) -> federation
         message.reconcile_found.records = found.records
         message.reconcile_found.only_at_hub = found.only_at_hub
         message.reconcile_found.only_at_node = found.only_at_node
+    if outbox := progress.slowest_outbox:
+        message.complete_time.CopyFrom(timestamp(outbox.complete_until))
+        message.slowest_outbox_id = str(outbox.id)
     return message
 
 

@@ -20,6 +20,7 @@ from nsor.federation.v1.federation_service_pb2 import (
     AcknowledgeChangesRequest,
     GetFederationStatusRequest,
     ListNodesRequest,
+    ReportOutboxRequest,
 )
 from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesRequest
@@ -122,6 +123,7 @@ def valid(written: CreateOffenderResponse) -> dict[str, Any]:
         "propagation": GetPropagationRequest(name=name),
         "check": CheckCnicRequest(cnic=written.offender.person.cnic, at_least_revision=written.revision),
         "acknowledge": AcknowledgeChangesRequest(revision=written.revision),
+        "report": ReportOutboxRequest(outbox_id=str(UUID(int=1)), closed=True),
         "status": GetFederationStatusRequest(),
         "nodes": ListNodesRequest(page_size=10),
         "travel": notification(name),

@@ -138,6 +138,7 @@ class CheckCnicResponse(_message.Message):
     MASKED_CNIC_FIELD_NUMBER: _builtins.int
     CANNOT_ANSWER_REASON_FIELD_NUMBER: _builtins.int
     PADDING_FIELD_NUMBER: _builtins.int
+    PROVINCES_AS_OF_TIME_FIELD_NUMBER: _builtins.int
     outcome: Global___Outcome.ValueType
     """The outcome."""
     revision: _builtins.str
@@ -162,6 +163,13 @@ class CheckCnicResponse(_message.Message):
     def person(self) -> Global___DisclosedPerson:
         """The person, on a hit, as far as the disclosure policy allows."""
 
+    @_builtins.property
+    def provinces_as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """Up to when the records of every province are known: what a province decided later may still wait there for a line to
+        the hub. It changes no outcome. Not set where one province has not reported how far its records have come, where
+        `as_of_time` is not, and by mirrors.
+        """
+
     def __init__(
         self,
         *,
@@ -172,10 +180,11 @@ class CheckCnicResponse(_message.Message):
         masked_cnic: _builtins.str = ...,
         cannot_answer_reason: Global___CannotAnswerReason.ValueType = ...,
         padding: _builtins.bytes = ...,
+        provinces_as_of_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "person", b"person"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "person", b"person", "provinces_as_of_time", b"provinces_as_of_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "cannot_answer_reason", b"cannot_answer_reason", "masked_cnic", b"masked_cnic", "outcome", b"outcome", "padding", b"padding", "person", b"person", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "cannot_answer_reason", b"cannot_answer_reason", "masked_cnic", b"masked_cnic", "outcome", b"outcome", "padding", b"padding", "person", b"person", "provinces_as_of_time", b"provinces_as_of_time", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
