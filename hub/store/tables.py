@@ -278,6 +278,15 @@ disclosure_policy = Table(
     UniqueConstraint("updater", "request_id"),
 )
 
+# What is told of a month: `counts` has the districts that are not hidden. What they were rounded from is kept nowhere.
+area_month = Table(
+    "area_month",
+    metadata,
+    Column("month", Date, primary_key=True),
+    Column("counts", JSONB, nullable=False),
+    _time("counted_at"),
+)
+
 lookup_alarm = Table(
     "lookup_alarm",
     metadata,

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Any, TypedDict, TypeVar
@@ -22,9 +22,10 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from hub.domain.alarm import Alarm
+from hub.domain.area import AreaMonth
 from hub.domain.cnic import Cnic
 from hub.domain.disclosure import Channel, DisclosureMode, DisclosurePolicy
-from hub.domain.districts import find_district
+from hub.domain.districts import TIME_ZONE, districts, find_district
 from hub.domain.documents import Document, OldNic, Passport
 from hub.domain.errors import Violation, invalid
 from hub.domain.feed import Event, FederationStatus, IndexedOffender, Progress
@@ -63,15 +64,20 @@ from hub.domain.vetting import Alert, NewPerson, WatchedPerson
 from hub.service.duplicates import Override
 from nsor.common.v1 import access_pb2, officer_pb2
 from nsor.federation.v1 import federation_service_pb2, node_pb2
-from nsor.lookup.v1 import alarm_pb2, disclosure_pb2, lookup_service_pb2, vetting_service_pb2, watch_list_pb2
+from nsor.lookup.v1 import (
+    alarm_pb2,
+    area_pb2,
+    disclosure_pb2,
+    lookup_service_pb2,
+    vetting_service_pb2,
+    watch_list_pb2,
+)
 from nsor.monitoring.v1 import notice_pb2
 from nsor.registry.v1 import identity_pb2, offender_pb2, registry_service_pb2
 
 # Longer than the longest names make an answer, nearly always.
 _ANSWER_OCTETS = 1024
 ROSTER_OCTETS = 16_384
-# Pakistan Standard Time, without daylight saving: the day that "today" and "in the future" mean.
-_PAKISTAN = timezone(timedelta(hours=5))
 
 _SCRIPTS = {"LATIN": "Latin", "ARABIC": "Urdu"}
 # Zero-width joiners shape Urdu words. The other marks come along when people paste, and say nothing.
@@ -183,7 +189,7 @@ def _reading() -> Generator[Reader]:
 
 def today(now: datetime) -> date:
     """The current day in Pakistan."""
-    return now.astimezone(_PAKISTAN).date()
+    return now.astimezone(TIME_ZONE).date()
 
 
 def _member(enum: type[E], wrapper: Any, value: int) -> E:
@@ -763,6 +769,30 @@ def policy_message(policy: DisclosurePolicy) -> disclosure_pb2.DisclosurePolicy:
         etag=policy.etag,
         updater=f"nodes/{policy.updater}" if policy.updater else "",
         update_time=timestamp(policy.updated_at),
+    )
+
+
+def area(name: str) -> Sequence[str]:
+    """The district of a name, all of them for an empty one.
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
+    if not name:
+        return tuple(districts())
+    with _reading() as read:
+        found = read.district("district", name)
+    return (found,)
+
+
+def area_month_message(month: AreaMonth, asked: Iterable[str]) -> area_pb2.AreaMonth:
+    """The counts of a month in some districts, as a message."""
+    return area_pb2.AreaMonth(
+        month=f"{month.first_day:%Y-%m}",
+        count_time=timestamp(month.counted_at),
+        districts=[
+            area_pb2.DistrictCount(district=district, offender_count=month.counts.get(district)) for district in asked
+        ],
     )
 
 

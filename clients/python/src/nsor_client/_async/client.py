@@ -45,6 +45,8 @@ from nsor.lookup.v1.lookup_service_pb2 import (
     CheckCnicRequest,
     CheckCnicResponse,
     CheckCnicsRequest,
+    GetAreaStatusRequest,
+    GetAreaStatusResponse,
     GetDisclosurePolicyRequest,
     ListLookupAlarmsRequest,
     ListLookupAlarmsResponse,
@@ -284,6 +286,18 @@ class AsyncClient:
                     raise InternalError(grpc.StatusCode.INTERNAL, "The hub gave more results than numbers, or fewer.")
                 for result in response.results:
                     yield result
+
+    async def get_area_status(
+        self, district: str = "", *, months: int = 0, timeout: float | None = None
+    ) -> GetAreaStatusResponse:
+        """Tells how many supervised offenders there are in a district, or in each, month by month; never who.
+
+        Args:
+            district: of the gazetteer; empty for all.
+            months: the newest so many of those that were counted, 1 to 24; 0 means 12.
+        """
+        request = GetAreaStatusRequest(district=district, months=months)
+        return await self._call(self._lookup.GetAreaStatus, request, timeout)
 
     async def get_disclosure_policy(self, *, timeout: float | None = None) -> DisclosurePolicy:
         """Reads what the public is told of a hit. For NPB."""
