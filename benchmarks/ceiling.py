@@ -2,19 +2,29 @@
 
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
 from benchmarks.crew import OWNER
+from benchmarks.population import generated
+from hub.clock import utc_now
 from hub.dev.postgres import postgres_binaries
+from hub.domain.search import RULES, keys
 from hub.store.migrating import migrate
+from hub.store.search import hashed
+from hub.store.vault import Keyring, Vault
+from hub.transport import convert
 
 _DATABASE = "ceiling"
+_PEOPLE = 3_000
+"""Whose search keys are written, again and again: how many are shared is what a GIN index costs."""
 
 # The values cost the server next to nothing; their sizes are those that the hub writes.
 _SCRIPT = f"""
+\\set person random(1, {_PEOPLE})
 BEGIN;
 INSERT INTO offender_number (number_index, offender_id) VALUES (sha256(uuid_send(gen_random_uuid())), uuidv7())
     ON CONFLICT DO NOTHING RETURNING offender_id AS offender \\gset
@@ -23,6 +33,8 @@ INSERT INTO offender (id, owner, version, wrapped_key, created_at)
 INSERT INTO offender_revision (offender_id, version, owner, body, changed_at, actor, method, why)
     VALUES (:offender::uuid, 1, '{OWNER}', decode(repeat('00', BODY), 'hex'), now(), '{OWNER}',
         'nsor.registry.v1.RegistryService/CreateOffender', decode(repeat('00', 40), 'hex'));
+INSERT INTO offender_search (offender_id, rules, hashes)
+    SELECT :offender::uuid, {RULES}, hashes FROM people WHERE number = :person;
 INSERT INTO outbox (changes)
     VALUES (jsonb_build_array(jsonb_build_array('offender', :offender::text, 1))) RETURNING id AS outbox \\gset
 INSERT INTO request (node_id, request_id, digest, record_id, version, outbox_id)
@@ -49,6 +61,10 @@ class Ceiling:
         migrate(url)
         with psycopg.connect(url) as connection:
             connection.execute("INSERT INTO node VALUES (%s, '', 'POLICE', '', 'ACTIVE', now())", [OWNER])
+            connection.execute("CREATE TABLE people (number integer PRIMARY KEY, hashes bigint[] NOT NULL)")
+            with connection.cursor().copy("COPY people FROM STDIN") as copy:
+                for row in enumerate(_search_keys(), 1):
+                    copy.write_row(row)
         self._dsn = make_conninfo(url)
         self._script = folder / "create.sql"
         self._script.write_text(_SCRIPT.replace("BODY", str(body)))
@@ -62,3 +78,10 @@ class Ceiling:
         if not found:
             raise RuntimeError(f"pgbench: {done.stdout}{done.stderr}")
         return float(found[1])
+
+
+def _search_keys() -> Iterator[list[int]]:
+    keyring = Keyring.generate()
+    vault = Vault(lambda: keyring)
+    for person in generated(0, _PEOPLE):
+        yield hashed(vault, keys(convert.offender_facts(person, utc_now())))

@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from benchmarks import crew
 from benchmarks.ceiling import Ceiling
 from benchmarks.crew import Crew, Site, Traffic, split
+from benchmarks.population import populate
 from hub.domain.revision import Revision
 from tests.support.fragile_hub import workers_of
 from tests.support.hub import RunningHub
@@ -70,7 +71,7 @@ class Measurement:
         self._hub = hub
         self._team = team
         self._size = size
-        self._next = 0
+        self._next = size.records  # those before are entered by `snapshot`
         self.figures: dict[str, float | str] = {}
 
     def writes(self, folder: Path) -> None:
@@ -115,8 +116,8 @@ class Measurement:
 
     def lag(self) -> None:
         """From the answer to a write until a watcher has its event."""
-        # Half of what the machine can do: beyond, it would be the length of a queue that is measured.
-        rate = min(_LAG_RATE, self.writes_per_s / 2)
+        # Where the machine cannot do half as much again, it would be the length of a queue that is measured.
+        rate = min(_LAG_RATE, self.writes_per_s / 1.5)
         traffic = self._live(int(rate * self._size.lag_seconds), rate, _LAG_WATCHERS)
         lags = [1000 * (at - traffic.acknowledged[name]) for name, at in traffic.seen]
         percentiles = quantiles(lags, n=100)
@@ -126,10 +127,10 @@ class Measurement:
         self._note("lag_at_writes_per_s", len(times) / (max(times) - min(times)))
 
     def snapshot(self) -> None:
-        """A snapshot, and what it costs in memory."""
-        [(records,)] = self._hub.sql("SELECT count(*) FROM offender")
-        if records < self._size.records:
-            self._note("load_records_per_s", self._import(self._size.records - records))
+        """A snapshot of so many records and those written before, and what it costs in memory."""
+        populate(self._hub.dsn, (self._hub.folder / "keyring.json").read_text(), self._size.records)
+        self._hub.stop()
+        self._hub.start()
         with _peak_memory(self._hub.pid) as peaks, Crew(_site(self._hub), 1) as one:
             [(count, elapsed, client_peak)] = one.work(crew.snapshot, ())
         self._note("snapshot_records", count)

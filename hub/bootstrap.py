@@ -26,6 +26,7 @@ from hub.feed.tail import Tail
 from hub.lookup.index import LookupIndex
 from hub.service.access_desk import AccessDesk
 from hub.service.area import AreaStatus
+from hub.service.consents import ConsentRules, Consents
 from hub.service.disclosure import Disclosure
 from hub.service.federation import Federation
 from hub.service.limits import CheckLimits, Rate
@@ -106,6 +107,19 @@ class _Worker:
             Rate(settings.officer_checks_per_second, settings.officer_checks_burst),
             Rate(settings.end_user_checks_per_hour / 3600, settings.end_user_checks_burst),
         )
+        self._consents = Consents(
+            self._database,
+            self._audit,
+            vault,
+            utc_now,
+            limits=limits,
+            rules=ConsentRules(
+                timedelta(minutes=settings.consent_minutes),
+                settings.consent_tries,
+                settings.person_consents_per_hour,
+                settings.node_consents_per_hour,
+            ),
+        )
         watch_lists = WatchLists(self._database, vault)
         self._matcher = Matcher(
             watch_lists,
@@ -145,6 +159,7 @@ class _Worker:
                 self._audit,
                 utc_now,
                 policy=disclosure,
+                consents=self._consents,
                 vigilance=vigilance,
                 limits=limits,
                 freshness_bound=settings.freshness_bound,
@@ -167,6 +182,7 @@ class _Worker:
                 vigilance=vigilance,
                 list_limit=settings.watch_list_limit,
             ),
+            consents=self._consents,
         )
         identifier = Identifier(self._directory, settings.trust_domain, utc_now)
         policies = method_policies()
@@ -212,6 +228,7 @@ class _Worker:
                     self._change_keys(),
                     self._complete_search_index(),
                     self._close_months(),
+                    self._consents.sweep_forever(),
                 )
             ]
             await stopping.wait()

@@ -94,6 +94,19 @@ class HubSettings(BaseSettings):
         description="Days for which an alert about a watch list is kept once it was sent; while the person is on the"
         " list and on the register it is kept in any case. Assumed.",
     )
+    consent_minutes: float = Field(
+        default=10, gt=0, le=60, description="Minutes for which the passcode of a person's consent is good."
+    )
+    consent_tries: int = Field(default=3, ge=1, le=10, description="Tries at that passcode.")
+    person_consents_per_hour: int = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="Times that a person is asked for consent in an hour, by all nodes. Assumed.",
+    )
+    node_consents_per_hour: int = Field(
+        default=1000, ge=1, le=100_000, description="Consents that a node may ask for in an hour. Assumed."
+    )
     database_pool: int = Field(default=8, ge=2, le=100, description="Database connections of each worker at most.")
     feed_retention_days: float = Field(
         default=7,

@@ -23,6 +23,7 @@ class DisclosureMode(StrEnum):
     OFF = "OFF"
     HIT_ONLY = "HIT_ONLY"
     HIT_WITH_NAME = "HIT_WITH_NAME"
+    CONSENTED = "CONSENTED"
 
 
 @dataclass(frozen=True, slots=True)

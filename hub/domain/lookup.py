@@ -23,6 +23,7 @@ class CannotAnswerReason(StrEnum):
     STALE_DATA = "STALE_DATA"
     DISCLOSURE_OFF = "DISCLOSURE_OFF"
     POLICY_UNKNOWN = "POLICY_UNKNOWN"
+    CONSENT_NEEDED = "CONSENT_NEEDED"
 
 
 # Tuples, since these two are made for each number of a roster: dataclasses that are frozen cost five times as much.

@@ -10,6 +10,8 @@ from uuid import UUID
 from hub.domain.access import AccessRequest, AccessState, Audience
 from hub.domain.alarm import Alarm
 from hub.domain.audit import AuditEntry
+from hub.domain.cnic import Cnic
+from hub.domain.consent import Consent, Passcode
 from hub.domain.disclosure import DisclosurePolicy
 from hub.domain.documents import Document
 from hub.domain.feed import Propagation
@@ -99,8 +101,57 @@ class AccessRequests(Protocol):
         ...
 
 
+class Consents(Protocol):
+    """Consents of people to be checked, in a transaction."""
+
+    async def take_turn(self) -> None:
+        """Lets nobody else ask for consents until the transaction ends, so that limits hold and places ascend."""
+        ...
+
+    async def past(self, node_id: str, request_id: UUID) -> tuple[bytes, Consent] | None:
+        """The consent that a node asked for by this request before, and the digest of that."""
+        ...
+
+    async def nth_newest_of_person(self, cnic_index: bytes, n: int) -> datetime | None:
+        """When the n-th newest consent of a person was asked for, by whomever; None if there are fewer."""
+        ...
+
+    async def nth_newest_of_node(self, node_id: str, n: int) -> datetime | None:
+        """When a node asked for the n-th newest of its consents; None if there are fewer."""
+        ...
+
+    async def insert(self, asked: Consent, cnic: Cnic, code: str, request: RequestKey) -> None:
+        """Writes a consent, with the passcode to be brought to the person. The caller has taken its turn."""
+        ...
+
+    async def lock(self, id: UUID) -> Consent | None:
+        """A consent; others cannot use it until the transaction ends."""
+        ...
+
+    async def update_tries(self, tried: Consent) -> None:
+        """Writes how many tries a consent has left."""
+        ...
+
+    async def undelivered(self, *, after: int, now: datetime, limit: int) -> Sequence[Passcode]:
+        """Passcodes that were not acknowledged and have not expired, after a place, in order."""
+        ...
+
+    async def erase_passcode(self, id: UUID) -> bytes | None:
+        """Erases the passcode and the number that were kept to be brought; gives the blind index of the person."""
+        ...
+
+    async def sweep(self, now: datetime, *, before: datetime) -> None:
+        """Erases passcodes that have expired, and removes consents that were asked for before a time."""
+        ...
+
+
 class Transaction(Protocol):
     """One database transaction. Nothing of it stands unless the block that opened it ends well."""
+
+    @property
+    def consents(self) -> Consents:
+        """The consents."""
+        ...
 
     @property
     def access_requests(self) -> AccessRequests:

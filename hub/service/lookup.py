@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
+from hub.domain.consent import GivenConsent
 from hub.domain.disclosure import AUTHORITY, Channel, DisclosureMode, DisclosurePolicy, Grant
 from hub.domain.errors import Refused
 from hub.domain.lookup import Answer, CannotAnswerReason, Known, Outcome
 from hub.domain.node import Caller
 from hub.domain.ports import AuditLog
+from hub.service.consents import Consents
 from hub.service.feed import Feed, reach
 from hub.service.limits import CheckLimits
 from hub.service.vigilance import Vigilance
@@ -63,6 +66,7 @@ class Lookup:
         clock: Callable[[], datetime],
         *,
         policy: Policy,
+        consents: Consents,
         limits: CheckLimits,
         vigilance: Vigilance,
         freshness_bound: float,
@@ -75,6 +79,7 @@ class Lookup:
         self._audit = audit
         self._clock = clock
         self._policy = policy
+        self._consents = consents
         self._limits = limits
         self._vigilance = vigilance
         self._freshness_bound = freshness_bound
@@ -83,7 +88,13 @@ class Lookup:
         self._rosters = asyncio.Semaphore(_ROSTERS_AT_ONCE)
 
     async def check(
-        self, caller: Caller, text: str, at_least: str = "", patience: float | None = None, end_user: bytes = b""
+        self,
+        caller: Caller,
+        text: str,
+        at_least: str = "",
+        patience: float | None = None,
+        end_user: bytes = b"",
+        consent: GivenConsent | None = None,
     ) -> Answer:
         """Answers whether the holder of the CNIC in a text is a convict.
 
@@ -93,14 +104,18 @@ class Lookup:
             at_least: token of a revision that the answer must not be older than; empty for none.
             patience: seconds to wait for that revision, if the caller's own patience is shorter than the hub's.
             end_user: what stands for the person behind a gateway; empty for none.
+            consent: of the person, where the disclosure policy wants one; else it is not looked at.
 
         Raises:
             Refused: DATABASE_UNAVAILABLE (no trace, no answer), INVALID_REVISION, REVISION_EPOCH_CHANGED,
-                REVISION_NOT_REACHED, TOO_MANY_REQUESTS.
+                REVISION_NOT_REACHED, TOO_MANY_REQUESTS, CONSENT_PASSCODE_WRONG, CONSENT_NOT_VALID.
         """
         self._limits.take(caller, end_user, 1, patience=0)
         await self.reach(at_least, patience)
-        [answer] = await self._check(caller, Channel.SINGLE, [text], end_user)
+        grant = await self._grant(caller, Channel.SINGLE)
+        if consent and grant and grant.mode is DisclosureMode.CONSENTED:
+            return await self._check_consented(caller, grant, text, end_user, consent)
+        [answer] = await self._check(caller, grant, [text], end_user)
         return answer
 
     async def check_many(self, caller: Caller, texts: Sequence[str]) -> list[Answer]:
@@ -113,7 +128,7 @@ class Lookup:
         """
         await asyncio.sleep(self._limits.take(caller, b"", len(texts), _ROSTER_PATIENCE))
         async with self._rosters:
-            return await self._check(caller, Channel.BATCH, texts)
+            return await self._check(caller, await self._grant(caller, Channel.BATCH), texts)
 
     async def reach(self, at_least: str, patience: float | None) -> None:
         """Returns when answers are at least as new as a revision; see `check` for both arguments.
@@ -124,10 +139,24 @@ class Lookup:
         seconds = self._patience if patience is None else min(patience, self._patience)
         await reach(self._feed, at_least, seconds)
 
+    async def _check_consented(
+        self, caller: Caller, grant: Grant, text: str, end_user: bytes, consent: GivenConsent
+    ) -> Answer:
+        """What is answered to whoever brings a consent, which is spent where the answer tells something."""
+        [(cnic, subject, answer)] = self._look_up(replace(grant, mode=DisclosureMode.HIT_WITH_NAME), [text])
+        entry = AuditEntry(self._clock(), caller, subject, answer.outcome)
+        if answer.outcome in (Outcome.HIT, Outcome.NO_RECORD):
+            await self._consents.redeem(consent, entry)
+        else:
+            await self._audit.append(entry)
+        if cnic:
+            self._vigilance.notice(caller, end_user, [(cnic, answer.outcome)])
+            await self._vigilance.report()
+        return answer
+
     async def _check(
-        self, caller: Caller, channel: Channel, texts: Sequence[str], end_user: bytes = b""
+        self, caller: Caller, grant: Grant | None, texts: Sequence[str], end_user: bytes = b""
     ) -> list[Answer]:
-        grant = await self._grant(caller, channel)
         answers: list[Answer] = []
         entries: list[AuditEntry] = []
         for first in range(0, len(texts), _AT_ONCE):
@@ -180,4 +209,6 @@ class Lookup:
             return CannotAnswerReason.POLICY_UNKNOWN
         if grant.mode is DisclosureMode.OFF:
             return CannotAnswerReason.DISCLOSURE_OFF
+        if grant.mode is DisclosureMode.CONSENTED:
+            return CannotAnswerReason.CONSENT_NEEDED
         return CannotAnswerReason.STALE_DATA if self._feed.age() > self._freshness_bound else None

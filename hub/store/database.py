@@ -1,6 +1,7 @@
 """Connections and transactions, and the one place where database errors become refusals."""
 
 import asyncio
+import json
 import os
 import select
 from collections.abc import AsyncGenerator, Generator, Sequence
@@ -70,6 +71,7 @@ class PostgresDatabase:
             pool_timeout=_CONNECT_SECONDS,
             pool_pre_ping=True,
             hide_parameters=True,
+            json_serializer=_json,
             connect_args={
                 "async_creator_fn": _Connection.connect,
                 "connect_timeout": _CONNECT_SECONDS,
@@ -163,6 +165,11 @@ def _has_spoken(connection: psycopg.AsyncConnection[Any]) -> bool:
     poll = select.poll()
     poll.register(connection.pgconn.socket, select.POLLIN)
     return bool(poll.poll(0))
+
+
+def _json(rows: Any) -> str:
+    """Rows of tables as PostgreSQL reads them, octets and times included."""
+    return json.dumps(rows, default=lambda value: rf"\x{value.hex()}" if isinstance(value, bytes) else str(value))
 
 
 @contextmanager

@@ -18,8 +18,9 @@ _OLD = text(
 )
 _REPLACE = update(offender).where(offender.c.id == bindparam("record")).values(wrapped_key=bindparam("wrapped"))
 _USE = text(
-    """SELECT substring(wrapped_key FOR 2) AS version, count(*) AS records
-    FROM offender WHERE wrapped_key IS NOT NULL GROUP BY 1"""
+    """SELECT substring(wrapped FOR 2) AS version, count(*) AS records
+    FROM (SELECT wrapped_key FROM offender UNION ALL SELECT delivery FROM consent) AS sealed (wrapped)
+    WHERE wrapped IS NOT NULL GROUP BY 1"""
 )
 
 
@@ -50,7 +51,7 @@ async def rewrap(database: PostgresDatabase, vault: Vault) -> int:
 
 
 async def keys_in_use(database: PostgresDatabase) -> Mapping[int, int]:
-    """How many records stand under each wrapping key, by its version.
+    """How many records stand under each wrapping key, by its version; with passcodes on their way, gone in minutes.
 
     Raises:
         Refused: DATABASE_UNAVAILABLE.

@@ -1,6 +1,6 @@
 """The index by which records are found without their names: keyed hashes of their keys, see `hub.domain.search`."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from itertools import combinations
 from typing import Any
@@ -9,10 +9,11 @@ from uuid import UUID
 from sqlalchemy import BindParameter, Select, and_, any_, bindparam, delete, func, or_, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import BigInteger, Text, Uuid
+from sqlalchemy.types import BigInteger
 
 from hub.domain.offender import Offender
 from hub.domain.search import RULES, Wanted, keys
+from hub.store.rows import insert_rows, taking_rows
 from hub.store.tables import offender_search
 from hub.store.vault import Vault
 
@@ -21,25 +22,30 @@ _ORDERED = 5_000
 # Records that may be of people who are being entered; so many would be odd.
 _ALIKE = 500
 
-# One statement for all rows: each array as its text, since they are of different lengths.
-_WRITE = text("""
-    INSERT INTO offender_search (offender_id, rules, hashes)
-    SELECT id, :rules, hashes::bigint[] FROM unnest(:ids, :hashes) AS new (id, hashes)
-    ON CONFLICT (offender_id) DO UPDATE SET rules = excluded.rules, hashes = excluded.hashes
-""").bindparams(bindparam("ids", type_=ARRAY(Uuid)), bindparam("hashes", type_=ARRAY(Text)))
+WRITE = f"""{insert_rows(offender_search, "searched")}
+    ON CONFLICT (offender_id) DO UPDATE SET rules = excluded.rules, hashes = excluded.hashes"""
+"""The statement that takes `rows` as its parameter `searched`; can be a part of a greater one."""
+_WRITE = taking_rows(WRITE, "searched")
 _BY_INDEX = text("SET LOCAL enable_seqscan = off")
 _REMOVE = delete(offender_search).where(offender_search.c.offender_id == bindparam("id"))
 
 
 async def write_keys(connection: AsyncConnection, vault: Vault, offenders: Collection[Offender]) -> None:
     """Brings the index up to date with records as they are now; a sealed one leaves it."""
-    rows = {offender.id: hashed(vault, keys(offender.facts)) for offender in offenders if offender.facts}
-    if rows:
-        arrays = [f"{{{','.join(map(str, hashes))}}}" for hashes in rows.values()]
-        await connection.execute(_WRITE, {"ids": list(rows), "rules": RULES, "hashes": arrays})
+    if searched := rows(vault, offenders):
+        await connection.execute(_WRITE, {"searched": searched})
     for offender in offenders:
         if offender.facts is None:
             await connection.execute(_REMOVE, {"id": offender.id})
+
+
+def rows(vault: Vault, offenders: Iterable[Offender]) -> list[dict[str, Any]]:
+    """Rows of `offender_search`, for the records that are not sealed."""
+    return [
+        {"offender_id": offender.id, "rules": RULES, "hashes": hashed(vault, keys(offender.facts))}
+        for offender in offenders
+        if offender.facts
+    ]
 
 
 async def by_index(connection: AsyncConnection) -> None:

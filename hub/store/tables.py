@@ -354,6 +354,29 @@ vetting_request = Table(
     _time("created_at", server_default=text("clock_timestamp()")),
 )
 
+# Consents of people to be checked, for an hour. `seq` ascends in the order of commits, see `hub.store.consents`;
+# `delivery` is what is to be brought to the person, sealed, and erased once it was or has expired.
+consent = Table(
+    "consent",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("seq", BigInteger, Identity(always=True), nullable=False),
+    Column("node_id", Text, ForeignKey("node.id"), nullable=False),
+    Column("request_id", Uuid, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("cnic_index", LargeBinary, nullable=False),
+    Column("passcode_hash", LargeBinary, nullable=False),
+    Column("tries_left", SmallInteger, nullable=False),
+    Column("delivery", LargeBinary),
+    _time("created_at"),
+    _time("expires_at"),
+    UniqueConstraint("node_id", "request_id"),
+    Index(None, "cnic_index", "created_at"),
+    Index(None, "node_id", "created_at"),
+    Index(None, "created_at"),
+    Index(None, "seq", postgresql_where=text("delivery IS NOT NULL")),
+)
+
 audit_entry = Table(
     "audit_entry",
     metadata,

@@ -14,7 +14,6 @@ import psycopg
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from sqlalchemy import ColumnElement, Select, bindparam, case, delete, func, insert, select, text, tuple_, update
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,6 +32,8 @@ from hub.domain.revision import Revision
 from hub.domain.search import Wanted
 from hub.store import bodies, search
 from hub.store.access_requests import StoreAccessRequests
+from hub.store.consents import StoreConsents
+from hub.store.rows import insert_rows, taking_rows
 from hub.store.tables import (
     disclosure_policy,
     enrolment,
@@ -67,17 +68,34 @@ _CLAIM_NUMBERS = (
     .on_conflict_do_nothing()
     .returning(offender_number.c.number_index, offender_number.c.offender_id)
 )
-_INSERT_OFFENDERS = insert(offender)
 _SET_ASIDE = select(set_aside).where(set_aside.c.conviction_index.in_(bindparam("indexes", expanding=True)))
-_INSERT_VERSIONS = insert(offender_revision)
+# What belongs together in one statement: half of what a short transaction takes is going to and fro.
+_INSERT_VERSIONS = insert_rows(offender_revision, "versions")
+_ADD_VERSIONS = taking_rows(_INSERT_VERSIONS, "versions")
+_ENTER = taking_rows(
+    f"""WITH entered AS ({insert_rows(offender, "offenders")}), written AS ({_INSERT_VERSIONS}) {search.WRITE}""",
+    "offenders",
+    "versions",
+    "searched",
+)
 # Ascending, so that the feed keeps the order of writes; with bits drawn by lot, and not by the database, so that one
 # that was restored gives none of the ids again that it gave before. Of 63 bits: 2^40 writes, one chance in 8 million.
 _LOT_BITS = 23
-_INSERT_OUTBOX = text(
-    f"""INSERT INTO outbox (id, changes) VALUES ((nextval('outbox_id_seq') << {_LOT_BITS}) | :lot, :changes)
-    RETURNING id, (SELECT epoch FROM feed_head) AS epoch"""
-).bindparams(bindparam("changes", type_=JSONB))
-_INSERT_REQUESTS = insert(request)
+_BOOK = taking_rows(
+    f"""
+    WITH written AS (
+        INSERT INTO outbox (id, changes) VALUES ((nextval('outbox_id_seq') << {_LOT_BITS}) | :lot, :changes)
+        RETURNING id
+    ), booked AS (
+        INSERT INTO request (node_id, request_id, digest, record_id, version, outbox_id)
+        SELECT node_id, request_id, digest, record_id, version, written.id
+        FROM jsonb_populate_recordset(NULL::request, :requests), written
+    )
+    SELECT written.id, epoch FROM written, feed_head
+    """,
+    "changes",
+    "requests",
+)
 _NEWEST_POLICY = select(disclosure_policy).order_by(disclosure_policy.c.version.desc()).limit(1)
 # What lists can be narrowed by.
 _COLUMNS: Mapping[str, ColumnElement[Any]] = {
@@ -238,6 +256,10 @@ class StoreTransaction:
     def access_requests(self) -> StoreAccessRequests:
         return StoreAccessRequests(self._connection, self._vault)
 
+    @property
+    def consents(self) -> StoreConsents:
+        return StoreConsents(self._connection, self._vault)
+
     async def past_requests(self, node_id: str, ids: Collection[UUID]) -> Mapping[UUID, PastRequest]:
         rows = await self._connection.execute(_PAST_REQUESTS, {"node": node_id, "ids": list(ids)})
         return {
@@ -258,22 +280,21 @@ class StoreTransaction:
         entered -= {id for id, entries in convictions.items() if not past.keys().isdisjoint(entries)}
         await self._release(index for index, id in claimed if id not in entered)
         keys = {id: bodies.new_key(self._vault, id) for id in entered}
-        rows = [
-            {
-                "id": v.offender.id,
-                "owner": v.offender.owner,
-                "version": v.offender.version,
-                "wrapped_key": keys[v.offender.id].wrapped,
-                "created_at": v.offender.created_at,
-            }
-            for v in versions
-            if v.offender.id in entered
-        ]
-        if rows:
-            await self._connection.execute(_INSERT_OFFENDERS, rows)
         new = [v for v in versions if v.offender.id in entered]
-        await self._insert_versions([(v, keys[v.offender.id].plain) for v in new])
-        await search.write_keys(self._connection, self._vault, [v.offender for v in new])
+        if new:
+            offenders = [
+                {
+                    "id": o.id,
+                    "owner": o.owner,
+                    "version": o.version,
+                    "wrapped_key": keys[o.id].wrapped,
+                    "created_at": o.created_at,
+                }
+                for o in (v.offender for v in new)
+            ]
+            written = [self._version_row(v, keys[v.offender.id].plain) for v in new]
+            searched = search.rows(self._vault, [v.offender for v in new])
+            await self._connection.execute(_ENTER, {"offenders": offenders, "versions": written, "searched": searched})
         return entered
 
     async def _claim(self, claims: Collection[tuple[bytes, UUID]]) -> set[tuple[bytes, UUID]]:
@@ -373,7 +394,7 @@ class StoreTransaction:
             statement = statement.values(wrapped_key=None, erased_numbers=[self._vault.index(cnic) for cnic in cnics])
         wrapped = (await self._connection.execute(statement)).scalar_one()
         key = bodies.unwrap(self._vault, changed.id, wrapped) if wrapped else None
-        await self._insert_versions([(version, key)])
+        await self._connection.execute(_ADD_VERSIONS, {"versions": [self._version_row(version, key)]})
         await search.write_keys(self._connection, self._vault, [changed])
         return True
 
@@ -381,25 +402,21 @@ class StoreTransaction:
         """The blind indexes of a record's documents; a sealed one has none."""
         return {self._vault.index(each) for each in record.facts.person.documents} if record.facts else set()
 
-    async def _insert_versions(self, versions: Sequence[tuple[Version, bytes | None]]) -> None:
-        rows = [
-            {
-                "offender_id": o.id,
-                "version": o.version,
-                "owner": o.owner,
-                "body": bodies.seal_facts(self._vault, key, o.id, o.version, o.facts) if key and o.facts else None,
-                "changed_at": o.updated_at,
-                "actor": v.cause.node,
-                "method": v.cause.method,
-                "transfer_receiver": o.transfer.receiver if o.transfer else None,
-                "transfer_due_at": o.transfer.due_at if o.transfer else None,
-                "why": bodies.seal_why(self._vault, key, o.id, o.version, v.cause) if key and v.cause.given else None,
-            }
-            for v, key in versions
-            for o in [v.offender]
-        ]
-        if rows:
-            await self._connection.execute(_INSERT_VERSIONS, rows)
+    def _version_row(self, version: Version, key: bytes | None) -> dict[str, Any]:
+        """A row of `offender_revision`, sealed with the record's key."""
+        o, cause = version.offender, version.cause
+        return {
+            "offender_id": o.id,
+            "version": o.version,
+            "owner": o.owner,
+            "body": bodies.seal_facts(self._vault, key, o.id, o.version, o.facts) if key and o.facts else None,
+            "changed_at": o.updated_at,
+            "actor": cause.node,
+            "method": cause.method,
+            "transfer_receiver": o.transfer.receiver if o.transfer else None,
+            "transfer_due_at": o.transfer.due_at if o.transfer else None,
+            "why": bodies.seal_why(self._vault, key, o.id, o.version, cause) if key and cause.given else None,
+        }
 
     async def versions(self, offender_id: UUID, *, before: int | None, limit: int) -> Sequence[Version]:
         of = offender_revision.c
@@ -598,8 +615,6 @@ class StoreTransaction:
 
     async def book(self, writes: Sequence[Write]) -> Revision:
         changes = [_change(write.record) for write in writes]
-        parameters = {"lot": secrets.randbits(_LOT_BITS), "changes": changes}
-        outbox_id, epoch = (await self._connection.execute(_INSERT_OUTBOX, parameters)).one()
         requests = [
             {
                 "node_id": write.audit.caller.node.id,
@@ -607,11 +622,11 @@ class StoreTransaction:
                 "digest": write.request.digest,
                 "record_id": write.record.id,
                 "version": _version(write.record),
-                "outbox_id": outbox_id,
             }
             for write in writes
         ]
-        await self._connection.execute(_INSERT_REQUESTS, requests)
+        parameters = {"lot": secrets.randbits(_LOT_BITS), "changes": changes, "requests": requests}
+        outbox_id, epoch = (await self._connection.execute(_BOOK, parameters)).one()
         await self.append_audit([write.audit for write in writes])
         return Revision(epoch, outbox_id)
 

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -171,6 +172,10 @@ class Vault:
     def token(self, request: str) -> bytes:
         """The secret for a request: 32 octets, the same each time, so a retry gets it again and nobody keeps it."""
         return hmac.digest(self._index_key, f"token|{request}".encode(), hashlib.sha256)
+
+    def passcode_hash(self, consent: UUID, passcode: str) -> bytes:
+        """What is kept of the passcode of a consent: 32 octets, which nobody can try out without the key."""
+        return hmac.digest(self._index_key, f"passcode|{consent}|{passcode}".encode(), hashlib.sha256)
 
     def new_key(self, place: str) -> RecordKey:
         """A fresh key for a record.

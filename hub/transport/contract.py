@@ -11,7 +11,7 @@ from hub.domain.errors import Reason
 from hub.domain.node import Role
 from nsor.common.v1 import access_pb2, error_reason_pb2
 from nsor.federation.v1 import federation_service_pb2
-from nsor.lookup.v1 import lookup_service_pb2, vetting_service_pb2
+from nsor.lookup.v1 import consent_service_pb2, lookup_service_pb2, vetting_service_pb2
 from nsor.monitoring.v1 import monitoring_service_pb2
 from nsor.registry.v1 import access_desk_service_pb2, registry_service_pb2
 
@@ -21,6 +21,7 @@ SERVICES: tuple[ServiceDescriptor, ...] = tuple(
         registry_service_pb2,
         access_desk_service_pb2,
         lookup_service_pb2,
+        consent_service_pb2,
         vetting_service_pb2,
         federation_service_pb2,
         monitoring_service_pb2,

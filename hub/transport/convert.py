@@ -24,6 +24,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hub.domain.alarm import Alarm
 from hub.domain.area import AreaMonth
 from hub.domain.cnic import Cnic
+from hub.domain.consent import Consent, GivenConsent, Passcode, PasscodeDelivery
 from hub.domain.disclosure import Channel, DisclosureMode, DisclosurePolicy
 from hub.domain.districts import TIME_ZONE, districts, find_district
 from hub.domain.documents import Document, OldNic, Passport
@@ -67,6 +68,8 @@ from nsor.federation.v1 import federation_service_pb2, node_pb2
 from nsor.lookup.v1 import (
     alarm_pb2,
     area_pb2,
+    consent_pb2,
+    consent_service_pb2,
     disclosure_pb2,
     lookup_service_pb2,
     vetting_service_pb2,
@@ -863,6 +866,45 @@ def alert_message(alert: Alert, person: WatchedPerson, disclosed: Person | None)
 
 
 # Watchers of a worker share the events that are recent, and the pages that several read: see `hub.feed.tail`.
+
+
+def person_to_ask(request: consent_service_pb2.RequestConsentRequest) -> Cnic:
+    """The number of who is asked for consent.
+
+    Raises:
+        Refused: INVALID_FIELD: it is none.
+    """
+    with _reading() as read:
+        cnic = read.cnic("cnic", request.cnic)
+    return cnic or _NO_CNIC
+
+
+def given_consent(message: consent_pb2.GivenConsent) -> GivenConsent:
+    """What a caller brings of a person's consent."""
+    return GivenConsent(named_id(message.name), message.passcode)
+
+
+def passcode_delivery(request: consent_service_pb2.AcknowledgePasscodeRequest) -> PasscodeDelivery:
+    """What became of a passcode."""
+    return _member(PasscodeDelivery, consent_pb2.PasscodeDelivery, request.delivery)
+
+
+def consent_message(consent: Consent) -> consent_pb2.Consent:
+    """A consent as a message."""
+    return consent_pb2.Consent(name=consent.name, expire_time=timestamp(consent.expires_at))
+
+
+def passcode_message(passcode: Passcode) -> consent_pb2.Passcode:
+    """A passcode as a message."""
+    return consent_pb2.Passcode(
+        consent=passcode.consent.name,
+        cnic=passcode.cnic.formatted,
+        passcode=passcode.code,
+        requester=f"nodes/{passcode.consent.node_id}",
+        expire_time=timestamp(passcode.consent.expires_at),
+    )
+
+
 @lru_cache(maxsize=4096)
 def event_message(event: Event, revision: str) -> federation_service_pb2.Event:
     """An event of the feed as a message, to be copied, not changed."""

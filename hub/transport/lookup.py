@@ -41,8 +41,9 @@ class LookupServicer(LookupServiceServicer):
 
     async def CheckCnic(self, request: pb.CheckCnicRequest, context: Any) -> pb.CheckCnicResponse:
         caller = current_caller()
+        consent = convert.given_consent(request.consent) if request.HasField("consent") else None
         answer = await self._lookup.check(
-            caller, request.cnic, request.at_least_revision, _patience(context), request.end_user
+            caller, request.cnic, request.at_least_revision, _patience(context), request.end_user, consent
         )
         self._counts[answer.outcome, caller.node.role] += 1
         return convert.answer_message(answer)

@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection
 
 from hub.service.access_desk import AccessDesk
 from hub.service.area import AreaStatus
+from hub.service.consents import Consents
 from hub.service.disclosure import Disclosure
 from hub.service.federation import Federation
 from hub.service.lookup import Lookup
@@ -24,6 +25,7 @@ from hub.service.vetting import Vetting
 from hub.service.vigilance import Vigilance
 from hub.transport import health
 from hub.transport.access_desk import AccessDeskServicer
+from hub.transport.consents import ConsentServicer
 from hub.transport.contract import SERVICES
 from hub.transport.federation import FederationServicer
 from hub.transport.lookup import LookupServicer
@@ -32,6 +34,7 @@ from hub.transport.pipeline import Pipeline
 from hub.transport.registry import RegistryServicer
 from hub.transport.vetting import VettingServicer
 from nsor.federation.v1.federation_service_pb2_grpc import add_FederationServiceServicer_to_server
+from nsor.lookup.v1.consent_service_pb2_grpc import add_ConsentServiceServicer_to_server
 from nsor.lookup.v1.lookup_service_pb2_grpc import add_LookupServiceServicer_to_server
 from nsor.lookup.v1.vetting_service_pb2_grpc import add_VettingServiceServicer_to_server
 from nsor.monitoring.v1.monitoring_service_pb2_grpc import add_MonitoringServiceServicer_to_server
@@ -87,6 +90,7 @@ class UseCases:
     membership: Membership
     monitoring: Monitoring
     vetting: Vetting
+    consents: Consents
 
 
 class Tls:
@@ -175,6 +179,7 @@ def build_server(
     )
     add_MonitoringServiceServicer_to_server(MonitoringServicer(use_cases.monitoring, clock), server)
     add_VettingServiceServicer_to_server(VettingServicer(use_cases.vetting), server)
+    add_ConsentServiceServicer_to_server(ConsentServicer(use_cases.consents), server)
     own_health.add_to(server)
     if with_reflection:
         names = [service.full_name for service in SERVICES]

@@ -262,6 +262,11 @@ def test_names_numbers_and_addresses_of_people_are_marked_personal() -> None:
             assert sensitivity == access_pb2.SENSITIVITY_PERSONAL, field.full_name
 
 
+def test_passcodes_are_marked_secret() -> None:
+    marks = [field.GetOptions().Extensions[access_pb2.sensitivity] for field in fields() if field.name == "passcode"]
+    assert marks == [access_pb2.SENSITIVITY_SECRET] * 2, "as it is sent, and as it is given"
+
+
 @pytest.mark.parametrize("name", NODES)
 def test_health_answers_every_node(hub: RunningHub, name: str) -> None:
     with hub.channel(name) as channel:

@@ -102,13 +102,15 @@ def test_a_province_works_by_the_guide(hub: RunningHub, tmp_path: Path) -> None:
         node = Node(display_name="KP Police", role=ROLE_POLICE, jurisdiction="Khyber Pakhtunkhwa")
         (tmp_path / "token").write_text(npb.create_node("kp-police", node).enrolment_token)
     (tmp_path / "ca.pem").write_bytes((hub.folder / "ca" / "cert.pem").read_bytes())
+    for name in ("npb", "sed-punjab", "nadra"):
+        (tmp_path / name).symlink_to(hub.folder / "nodes" / name)
     # One shell, since later blocks use what earlier ones export.
     script = "\n".join(blocks("docs/agencies.md", "sh"))
     script = script.replace("127.0.0.1:7443", hub.target).replace("127.0.0.1:7444", hub.enrol_target)
     printed = shell(script, tmp_path)
     assert "2 rows: 2 valid, 0 refused" in printed
     assert "2 rows: 2 written, 0 refused" in printed
-    assert printed.count("HIT") == 2
+    assert printed.count("HIT") == 3
     assert "Test Afridi" in printed
     assert (tmp_path / "differences.csv").read_text() == "only_at,record\n"
 

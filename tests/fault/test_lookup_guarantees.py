@@ -6,13 +6,16 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import grpc
+import psycopg
 import pytest
 
 from nsor.common.v1.officer_pb2 import PURPOSE_INVESTIGATION, OfficerContext
@@ -25,6 +28,7 @@ from tests.support.feed_load import acknowledged
 from tests.support.fragile_hub import FragileHub
 from tests.support.lookup_checker import HIT, NO_RECORD, Answer, Change, check
 from tests.support.people import fresh_offender
+from tests.support.waiting import eventually
 
 BOUND = 1.0
 """Seconds after which data is stale, in these tests."""
@@ -191,11 +195,17 @@ async def kill_worker(hub: FragileHub) -> None:
 
 async def stall_feed(hub: FragileHub) -> None:
     """Nobody can sequence while another holds the head of the feed."""
-    with hub.connect() as connection:
+    with await asyncio.to_thread(eventually, partial(_connected, hub)) as connection:
         connection.execute("SET idle_in_transaction_session_timeout = 0")
         connection.execute("SELECT FROM feed_head FOR UPDATE")
         await asyncio.sleep(STALL_SECONDS)
         connection.rollback()
+
+
+def _connected(hub: FragileHub) -> "psycopg.Connection[tuple[Any, ...]] | None":
+    with suppress(psycopg.OperationalError):  # it was killed a moment ago, and recovers
+        return hub.connect()
+    return None
 
 
 async def pause_database(hub: FragileHub) -> None:

@@ -44,6 +44,7 @@ def auditor(hub: RunningHub) -> Iterator[str]:
         "UPDATE disclosure_policy SET rules = '[]'",
         "UPDATE access_step SET expires_at = NULL",
         "UPDATE access_request SET scopes = '[]'",
+        "UPDATE consent SET expires_at = now()",
         "UPDATE node SET role = 'NPB'",
         "DELETE FROM offender",
         "UPDATE offender_number SET number_index = ''",
@@ -72,7 +73,12 @@ def test_the_auditor_reads_the_log_and_no_record(hub: RunningHub, auditor: str) 
         assert connection.execute("SELECT node_id, method FROM audit_entry").fetchone()
         assert connection.execute("SELECT id FROM node").fetchone()
         connection.execute("SELECT state, actor FROM access_step JOIN access_request ON access_request_id = id")
-        for statement in ("SELECT FROM offender", "SELECT FROM notice", "DELETE FROM audit_entry"):
+        for statement in (
+            "SELECT FROM offender",
+            "SELECT FROM notice",
+            "SELECT FROM consent",
+            "DELETE FROM audit_entry",
+        ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
                 connection.execute(statement)
 

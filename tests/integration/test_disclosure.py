@@ -12,6 +12,7 @@ from nsor.common.v1.access_pb2 import ROLE_POLICE, ROLE_PUBLIC_GATEWAY, ROLE_VET
 from nsor.lookup.v1.disclosure_pb2 import (
     CHANNEL_BATCH,
     CHANNEL_SINGLE,
+    DISCLOSURE_MODE_CONSENTED,
     DISCLOSURE_MODE_HIT_ONLY,
     DISCLOSURE_MODE_HIT_WITH_NAME,
     DISCLOSURE_MODE_OFF,
@@ -184,6 +185,7 @@ def test_a_policy_is_replaced_once_and_only_by_who_read_it(hub: RunningHub, npb:
         ([(ROLE_POLICE, CHANNEL_SINGLE, DISCLOSURE_MODE_OFF)], "policy.rules[0].role"),
         ([(ROLE_VETTING_AGENCY, 0, DISCLOSURE_MODE_OFF)], "policy.rules[0].channel"),
         ([(ROLE_VETTING_AGENCY, CHANNEL_SINGLE, 9)], "policy.rules[0].mode"),
+        ([(ROLE_VETTING_AGENCY, CHANNEL_BATCH, DISCLOSURE_MODE_CONSENTED)], "policy.rules[0]"),
         ([(ROLE_VETTING_AGENCY, CHANNEL_SINGLE, DISCLOSURE_MODE_OFF)] * 2, "policy.rules[1]"),
     ],
 )

@@ -11,6 +11,8 @@ from hub.transport.redaction import redact
 from nsor.common.v1 import access_pb2
 from nsor.common.v1.error_reason_pb2 import ErrorReason
 from nsor.federation.v1.federation_service_pb2 import Change, Event, WatchChangesResponse
+from nsor.lookup.v1.consent_pb2 import Passcode
+from nsor.lookup.v1.consent_service_pb2 import WatchPasscodesResponse
 from nsor.monitoring.v1.notice_pb2 import TRAVEL_SCOPE_ABROAD, Notice, Travel
 from nsor.registry.v1.offender_pb2 import VictimClass
 from nsor_client import Client, PermissionDenied
@@ -44,6 +46,14 @@ def test_others_see_everything_but_the_field() -> None:
         assert not conviction.victim_class
         assert conviction.court
         assert event.changes[1].notice == Notice()
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_passcode_is_shown_to_nadra_alone(role: Role) -> None:
+    response = WatchPasscodesResponse(passcodes=[Passcode(cnic="91234-0000000-1", passcode="135791")])
+    redact(response, role)
+    [passcode] = response.passcodes
+    assert [bool(passcode.cnic), bool(passcode.passcode)] == [role is Role.NADRA] * 2
 
 
 def fields(descriptor: Descriptor) -> Iterator[FieldDescriptor]:

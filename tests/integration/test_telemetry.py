@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -17,8 +18,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from hub.dev.postgres import EmbeddedPostgres, postgres_binaries
+from nsor.common.v1.access_pb2 import ROLE_VETTING_AGENCY
 from nsor.common.v1.officer_pb2 import PURPOSE_INVESTIGATION, PURPOSE_RECORD_MAINTENANCE, OfficerContext
-from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_HIT
+from nsor.lookup.v1.consent_pb2 import PASSCODE_DELIVERY_SENT, GivenConsent
+from nsor.lookup.v1.disclosure_pb2 import CHANNEL_SINGLE, DISCLOSURE_MODE_CONSENTED
+from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_CANNOT_ANSWER, OUTCOME_HIT
 from nsor.monitoring.v1.notice_pb2 import AddressChange, NameChange, Notice
 from nsor.registry.v1.access_request_pb2 import ACCESS_SCOPE_PERSON, AccessRequest
 from nsor.registry.v1.identity_pb2 import Death, IdentityEvent, NewCnic, NewGuardian, NewName
@@ -27,7 +31,8 @@ from nsor.registry.v1.registry_service_pb2 import ListOffendersRequest, SearchOf
 from nsor.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from nsor_client import Client, NsorError
 from tests.support.collector import Collector, attributes, collecting
-from tests.support.contract import creation, row
+from tests.support.consents import given, mistyped, passcodes
+from tests.support.contract import OVERSIGHT, creation, row
 from tests.support.hub import RunningHub
 from tests.support.people import fresh_cnic, fresh_offender
 from tests.support.vetting import alerts_until_now, teacher
@@ -200,6 +205,9 @@ CANARIES = (
 )
 """What must not be found anywhere: of one person who exists nowhere else."""
 
+PASSCODES: list[str] = []
+"""Those that the person got. Six digits can be anything, so they are looked for only where few digits stand."""
+
 OFFICER = "L-77-Mitthu"
 """An officer, who is known to the audit log and to nobody else."""
 
@@ -267,6 +275,7 @@ def use(hub: RunningHub) -> None:
                 client.check_cnic(TEXTS * 100)
         use_badly(station, convict, known)
         watch(school)
+        ask_for_consent(hub, school)
         for method, request in (
             (RegistryServiceStub(channel).CreateOffender, creation(fresh_offender(full_name=TEXTS * 6000))),
             (RegistryServiceStub(channel).ListOffenders, ListOffendersRequest(page_token=TEXTS, officer=MAINTENANCE)),
@@ -320,6 +329,36 @@ def watch(school: Client) -> None:
         school.remove_watched_person(f"watchedPeople/{CNIC}")
     with refused():
         next(school.watch_alerts(TEXTS))
+
+
+def ask_for_consent(hub: RunningHub, school: Client) -> None:
+    """Checks the person with their consent, after wrong ones."""
+    with hub.client("npb") as npb, hub.client("nadra") as nadra:
+        policy = npb.get_disclosure_policy()
+        for rule in policy.rules:
+            if (rule.role, rule.channel) == (ROLE_VETTING_AGENCY, CHANNEL_SINGLE):
+                rule.mode = DISCLOSURE_MODE_CONSENTED
+        npb.update_disclosure_policy(policy, OVERSIGHT)
+        eventually(lambda: school.check_cnic(CNIC).outcome == OUTCOME_CANNOT_ANSWER)
+        school.request_consent(CNIC)
+        school.request_consent(UNKNOWN_CNIC)
+        with broken(hub, "consent"), refused():
+            school.request_consent(NEW_CNIC, timeout=3)
+        with refused():
+            school.request_consent(TEXTS)
+        brought, other = passcodes(nadra).values()
+        PASSCODES.extend((brought.passcode, other.passcode))
+        for wrong in (
+            mistyped(brought),
+            GivenConsent(name=brought.consent, passcode=TEXTS),
+            GivenConsent(name=TEXTS, passcode=brought.passcode),
+        ):
+            with refused():
+                school.check_cnic(CNIC, consent=wrong)
+        with broken(hub, "audit_entry"), refused():
+            school.check_cnic(CNIC, consent=given(brought), timeout=3)
+        assert school.check_cnic(CNIC, consent=given(brought)).outcome == OUTCOME_HIT
+        nadra.acknowledge_passcode(brought.consent, PASSCODE_DELIVERY_SENT)
 
 
 def report(hub: RunningHub) -> None:
@@ -419,6 +458,11 @@ class TestNobodysData:
         assert found(dump, *CANARIES) == []
         assert found(dump, OFFICER) == [OFFICER], "the search finds nothing at all"
 
+    def test_is_in_what_the_database_keeps_of_a_consent(self, dump: bytes) -> None:
+        [rows] = re.findall(rb"^COPY public\.consent .*?\n(.*?)^\\\.$", dump, re.DOTALL | re.MULTILINE)
+        assert len(rows.splitlines()) == len(PASSCODES) == 2
+        assert found(rows, *PASSCODES) == []
+
     def test_is_in_the_files_of_the_database(self, hub: RunningHub) -> None:
         """The write-ahead log among them: whoever gets a backup or a replica reads that."""
         files = {file: file.read_bytes() for file in (hub.folder / "postgres").rglob("*") if file.is_file()}
@@ -430,9 +474,9 @@ class TestNobodysData:
         of_database, of_hub = (hub.folder / "postgres.log").read_bytes(), hub.log().encode()
         assert b"violates check constraint" in of_database
         assert b"fault in nsor.registry.v1.RegistryService/GetOffender" in of_hub
-        assert found(of_database + of_hub, *CANARIES, OFFICER) == []
+        assert found(of_database + of_hub, *CANARIES, OFFICER, *PASSCODES) == []
 
     def test_is_in_traces_and_metrics(self, collector: Collector) -> None:
         exported = b"".join(request.SerializeToString() for request in collector.requests)
         assert found(exported, "nsor.registry.v1.RegistryService/UpdateOffender"), "the search finds nothing at all"
-        assert found(exported, *CANARIES, OFFICER) == []
+        assert found(exported, *CANARIES, OFFICER, *PASSCODES) == []

@@ -26,7 +26,7 @@ from nsor.common.v1.error_reason_pb2 import ErrorReason, status_code
 from nsor.common.v1.officer_pb2 import OfficerContext
 from nsor.federation.v1 import federation_service_pb2
 from nsor.federation.v1.federation_service_pb2 import Event, WatchChangesRequest
-from nsor.lookup.v1 import lookup_service_pb2, vetting_service_pb2
+from nsor.lookup.v1 import consent_service_pb2, lookup_service_pb2, vetting_service_pb2
 from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest, CheckCnicResponse
 from nsor.monitoring.v1 import monitoring_service_pb2
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesRequest, RecordNoticeRequest
@@ -71,6 +71,7 @@ SERVICES: list[ServiceDescriptor] = [
         registry_service_pb2,
         access_desk_service_pb2,
         lookup_service_pb2,
+        consent_service_pb2,
         vetting_service_pb2,
         federation_service_pb2,
         monitoring_service_pb2,

@@ -37,6 +37,8 @@ from nsor.federation.v1.federation_service_pb2 import (
 )
 from nsor.federation.v1.node_pb2 import NODE_STATE_ACTIVE, Node
 from nsor.lookup.v1.alarm_pb2 import ALARM_KIND_NEAR_NUMBERS, LookupAlarm
+from nsor.lookup.v1.consent_pb2 import PASSCODE_DELIVERY_NO_PHONE, PASSCODE_DELIVERY_SENT, GivenConsent, Passcode
+from nsor.lookup.v1.consent_service_pb2 import AcknowledgePasscodeResponse, WatchPasscodesResponse
 from nsor.lookup.v1.disclosure_pb2 import (
     CHANNEL_BATCH,
     CHANNEL_SINGLE,
@@ -766,3 +768,40 @@ def test_a_login_is_the_officer_by_default(nsor: Nsor, sdk_hub: ScriptedHub, mon
     sdk_hub.answer("CheckCnic", CheckCnicResponse(outcome=OUTCOME_NO_RECORD))
     nsor("check", "1")
     assert sdk_hub.requests["CheckCnic"][0].officer.officer_id == login
+
+
+CONSENT = "consents/3f0c1a52-7a7e-4c52-9a8d-0d6f3c1f2b11"
+
+
+@pytest.mark.parametrize("typed", [["--passcode", "135791"], []])
+def test_a_check_takes_the_passcode_of_a_consent(
+    nsor: Nsor, sdk_hub: ScriptedHub, monkeypatch: pytest.MonkeyPatch, typed: list[str]
+) -> None:
+    sdk_hub.answer("CheckCnic", CheckCnicResponse(outcome=OUTCOME_NO_RECORD))
+    monkeypatch.setattr("getpass.getpass", lambda prompt, stream=None: "135791")
+    code, out, err = nsor("check", "1", "--consent", CONSENT, *typed)
+    assert code == 0
+    assert sdk_hub.requests["CheckCnic"][0].consent == GivenConsent(name=CONSENT, passcode="135791")
+    assert "135791" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("ends_with", "code", "deliveries"),
+    [(0, 0, [PASSCODE_DELIVERY_SENT]), (1, 0, [PASSCODE_DELIVERY_NO_PHONE]), (7, 4, [])],
+)
+def test_passcodes_are_brought_by_a_command(
+    nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path, ends_with: int, code: int, deliveries: list[int]
+) -> None:
+    passcode = Passcode(consent=CONSENT, cnic="91234-0000000-1", passcode="135791", requester="nodes/sed-punjab")
+    answers = [WatchPasscodesResponse(), WatchPasscodesResponse(passcodes=[passcode])]
+    sdk_hub.on["WatchPasscodes"] = lambda request, context: iter(answers)
+    sdk_hub.answer("AcknowledgePasscode", AcknowledgePasscodeResponse())
+    phone = tmp_path / "phone"
+    command = f"sh -c 'cat > {phone}; exit {ends_with}'"
+    ended, out, err = nsor("consent", "deliver", "--count", "1", "--command", command)
+    assert ended == code
+    assert from_json(phone.read_text(), Passcode) == passcode
+    acknowledged = sdk_hub.requests.get("AcknowledgePasscode", [])
+    assert [(each.consent, each.delivery) for each in acknowledged] == [(CONSENT, each) for each in deliveries]
+    assert "135791" not in out + err
+    assert "91234" not in out + err

@@ -125,8 +125,13 @@ def test_no_record_says_up_to_when_in_pakistan_and_that_it_clears_nobody() -> No
         lookup.CheckCnicResponse(outcome=lookup.OUTCOME_NO_RECORD, masked_cnic=MASKED),
         lookup.CheckCnicResponse(outcome=lookup.OUTCOME_UNSPECIFIED, as_of_time=AS_OF),
         lookup.CheckCnicResponse(outcome=99, as_of_time=AS_OF),  # type: ignore[arg-type]
+        lookup.CheckCnicResponse(
+            outcome=lookup.OUTCOME_CANNOT_ANSWER,
+            cannot_answer_reason=lookup.CANNOT_ANSWER_REASON_CONSENT_NEEDED,
+            masked_cnic=MASKED,
+        ),
     ],
-    ids=["no time", "unspecified", "from a later contract"],
+    ids=["no time", "unspecified", "from a later contract", "consent needed"],
 )
 def test_what_is_not_known_is_never_read_as_no_record(answer: lookup.CheckCnicResponse) -> None:
     assert reply_for(answer).startswith("اس وقت جواب دینا ممکن نہیں۔")

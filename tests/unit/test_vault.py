@@ -1,5 +1,7 @@
 """The keys for personal data, while they change."""
 
+from uuid import UUID
+
 import pytest
 
 from hub.store.vault import Keyring, Vault, VaultError
@@ -45,3 +47,13 @@ def test_a_key_in_use_is_not_removed_and_one_that_is_missing_not_used() -> None:
         ring.without(1)
     with pytest.raises(ValueError, match="no key 2"):
         ring.using(2)
+
+
+def test_a_passcode_is_kept_so_that_only_the_hub_can_try_it_out() -> None:
+    hashes = {
+        Vault(lambda ring=ring: ring).passcode_hash(UUID(int=consent), code)
+        for ring in (Keyring.generate(), Keyring.generate())
+        for consent in (1, 2)
+        for code in ("135791", "135792")
+    }
+    assert len(hashes) == 8, "it differs by the key, the consent and the code"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from nsor.federation.v1 import federation_service_pb2
-from nsor.lookup.v1 import lookup_service_pb2, vetting_service_pb2
+from nsor.lookup.v1 import consent_service_pb2, lookup_service_pb2, vetting_service_pb2
 from nsor.monitoring.v1 import monitoring_service_pb2
 from nsor.registry.v1 import access_desk_service_pb2, registry_service_pb2
 from nsor_client.credentials import Credentials
@@ -22,6 +22,7 @@ SERVICES: tuple[ServiceDescriptor, ...] = tuple(
     service
     for module in (
         lookup_service_pb2,
+        consent_service_pb2,
         vetting_service_pb2,
         registry_service_pb2,
         access_desk_service_pb2,
@@ -122,7 +123,7 @@ class Endpoint:
 def may_be_retried(method: MethodDescriptor) -> bool:
     """Whether sending a call a second time can do no harm.
 
-    Reads change nothing, and an acknowledgement only moves forward. A write carries a `request_id`, made once
+    Reads change nothing, and an acknowledgement says the same once more. A write carries a `request_id`, made once
     before the first try: the hub keeps it together with its answer in the transaction of the write, and a
     second try is given that answer. A stream is continued by who reads it, since only they know how far they
     got.

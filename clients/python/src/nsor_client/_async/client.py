@@ -40,6 +40,14 @@ from nsor.federation.v1.federation_service_pb2 import (
 from nsor.federation.v1.federation_service_pb2_grpc import FederationServiceStub
 from nsor.federation.v1.node_pb2 import Node
 from nsor.lookup.v1.alarm_pb2 import LookupAlarm
+from nsor.lookup.v1.consent_pb2 import Consent, GivenConsent, PasscodeDelivery
+from nsor.lookup.v1.consent_service_pb2 import (
+    AcknowledgePasscodeRequest,
+    RequestConsentRequest,
+    WatchPasscodesRequest,
+    WatchPasscodesResponse,
+)
+from nsor.lookup.v1.consent_service_pb2_grpc import ConsentServiceStub
 from nsor.lookup.v1.disclosure_pb2 import DisclosurePolicy
 from nsor.lookup.v1.lookup_service_pb2 import (
     CheckCnicRequest,
@@ -231,6 +239,7 @@ class AsyncClient:
         officer: OfficerContext | None = None,
         at_least_revision: str = "",
         end_user: bytes = b"",
+        consent: GivenConsent | None = None,
         timeout: float | None = None,
     ) -> CheckCnicResponse:
         """Tells whether the holder of a CNIC is on the register, in one of four outcomes.
@@ -243,8 +252,15 @@ class AsyncClient:
             at_least_revision: the answer must be as new as this revision, for example that of a write of
                 one's own.
             end_user: of a gateway: what stands for the person who asks it, 16 to 32 octets.
+            consent: of the person checked, with the passcode that they told, see `request_consent`. It is spent by the
+                answer; if that gets lost on the way, the person has to be asked once more.
+
+        Raises:
+            PermissionDenied: the passcode is wrong (the metadata tell the `tries_left`), or the consent is no good.
         """
-        request = CheckCnicRequest(cnic=cnic, officer=officer, at_least_revision=at_least_revision, end_user=end_user)
+        request = CheckCnicRequest(
+            cnic=cnic, officer=officer, at_least_revision=at_least_revision, end_user=end_user, consent=consent
+        )
         response = await self._call(self._lookup.CheckCnic, request, timeout)
         response.ClearField("padding")  # was for the line
         return response
@@ -298,6 +314,63 @@ class AsyncClient:
         """
         request = GetAreaStatusRequest(district=district, months=months)
         return await self._call(self._lookup.GetAreaStatus, request, timeout)
+
+    async def request_consent(
+        self,
+        cnic: str,
+        *,
+        officer: OfficerContext | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Consent:
+        """Has a passcode sent to the holder of a CNIC, by which they can agree to be checked by this node.
+
+        The answer is the same for everybody, whether or not the person is on the register or has a phone.
+
+        Raises:
+            FailedPrecondition: checks of this node need no consent.
+            ResourceExhausted: the person was asked too often in the last hour, or others by this node.
+        """
+        request = RequestConsentRequest(cnic=cnic, officer=officer, request_id=request_id or _new_id())
+        return (await self._call(self._consent.RequestConsent, request, timeout, request.request_id)).consent
+
+    async def watch_passcodes(
+        self, *, officer: OfficerContext | None = None, on_state: OnState | None = None
+    ) -> AsyncGenerator[WatchPasscodesResponse]:
+        """Gives the passcodes that are to be brought to people, as they are asked for, until it is closed. For NADRA.
+
+        It goes on over lost lines as `watch_changes` does. What is not acknowledged comes again then, and when the
+        program starts again. A response without passcodes is a sign of life.
+
+        Args:
+            on_state: told when the watch is connected, and each time that it waits for another try, and why.
+
+        Raises:
+            NsorError: one that no later try can mend.
+        """
+
+        def begin() -> AsyncGenerator[WatchPasscodesResponse]:
+            return self._stream(self._consent.WatchPasscodes, WatchPasscodesRequest(officer=officer))
+
+        async with aclosing(self._following(begin, on_state)) as responses:
+            async for response in responses:
+                yield response
+
+    async def acknowledge_passcode(
+        self,
+        consent: str,
+        delivery: PasscodeDelivery.ValueType,
+        *,
+        officer: OfficerContext | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Says what became of a passcode, which the hub then erases. For NADRA.
+
+        Args:
+            consent: name of the consent that it is for.
+        """
+        request = AcknowledgePasscodeRequest(consent=consent, delivery=delivery, officer=officer)
+        await self._call(self._consent.AcknowledgePasscode, request, timeout)
 
     async def get_disclosure_policy(self, *, timeout: float | None = None) -> DisclosurePolicy:
         """Reads what the public is told of a hit. For NPB."""
@@ -1145,6 +1218,7 @@ class AsyncClient:
         self._credentials = credentials
         self._endpoint = replace(self._endpoint, credentials=credentials)
         self._lookup = LookupServiceStub(channel)
+        self._consent = ConsentServiceStub(channel)
         self._vetting = VettingServiceStub(channel)
         self._registry = RegistryServiceStub(channel)
         self._access_desk = AccessDeskServiceStub(channel)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from nsor.common.v1.officer_pb2 import OfficerContext
+from nsor.lookup.v1.consent_pb2 import GivenConsent
 from nsor.lookup.v1.lookup_service_pb2 import CheckCnicResponse, Outcome
 from nsor_client import Client, DeadlineExceeded, ResourceExhausted, Unavailable
 from nsor_client.cli import render
@@ -136,6 +137,12 @@ def check(
         Path | None, typer.Option(dir_okay=False, help="With --file: CSV to write; what is in it is not asked again.")
     ] = None,
     column: Annotated[str, typer.Option(metavar="NAME", help="With --file: the column of the numbers.")] = "cnic",
+    consent: Annotated[
+        str, typer.Option(metavar="CONSENT", help="With a number: the person's consent, see nsor consent request.")
+    ] = "",
+    passcode: Annotated[
+        str, typer.Option(metavar="DIGITS", help="With --consent: what the person told; asked for if not given.")
+    ] = "",
     officer: OfficerOption = None,
     purpose: PurposeOption = PurposeName.vetting,
     fir: FirOption = "",
@@ -160,16 +167,20 @@ def check(
       nsor check 35202-0000000-1
       nsor check - --purpose investigation --fir 123/2026 < number.txt
       nsor check --file roster.csv --out result.csv
+      nsor check 35202-0000000-1 --consent consents/...
     """
     session = Session.of(context)
     who = officer_context(officer, purpose, fir)
-    if file is not None and out is not None and cnic is None:
+    if file is not None and out is not None and cnic is None and not consent:
         raise typer.Exit(CHECK_EXIT_CODES[_check_file(session, Roster(file, column), out, who, at_least_revision)])
     if cnic is None or file is not None or out is not None:
         raise typer.BadParameter("give one number, or --file with --out")
     text = sys.stdin.read(2000) if cnic == "-" else cnic
+    given: GivenConsent | None = None
+    if consent:
+        given = GivenConsent(name=consent, passcode=passcode or typer.prompt("Passcode", hide_input=True, err=True))
     with session.client() as client:
-        response = client.check_cnic(text, officer=who, at_least_revision=at_least_revision)
+        response = client.check_cnic(text, officer=who, at_least_revision=at_least_revision, consent=given)
     session.show(response, render.check)
     raise typer.Exit(CHECK_EXIT_CODES.get(response.outcome, CHECK_EXIT_CODES[Outcome.OUTCOME_CANNOT_ANSWER]))
 

@@ -67,6 +67,11 @@ ADVICE: dict[ErrorReason.ValueType, str] = {
     ErrorReason.ERROR_REASON_ALERT_NOT_FOUND: (
         "Send your people again (nsor vetting add), then leave --after out: all alerts that are kept come again."
     ),
+    ErrorReason.ERROR_REASON_CONSENT_PASSCODE_WRONG: (
+        "Ask the person to read the passcode again; once no try is left: nsor consent request"
+    ),
+    ErrorReason.ERROR_REASON_CONSENT_NOT_VALID: "Ask the person for another one: nsor consent request",
+    ErrorReason.ERROR_REASON_CONSENT_NOT_NEEDED: "Check without one: nsor check",
     ErrorReason.ERROR_REASON_IDENTITY_EVENT_NOT_POSSIBLE: "Compare with what the record says of the person.",
     ErrorReason.ERROR_REASON_OFFENDER_DUPLICATE: "Tell NPB of the two records: they are to be merged.",
     ErrorReason.ERROR_REASON_LIKELY_DUPLICATE: (

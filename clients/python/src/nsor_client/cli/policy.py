@@ -19,6 +19,7 @@ class ModeName(StrEnum):
     off = "off"
     hit_only = "hit-only"
     hit_with_name = "hit-with-name"
+    consented = "consented"
 
 
 class PublicRoleName(StrEnum):
@@ -61,6 +62,9 @@ def set_policy(
 
     With off nothing is told, whoever is asked about, as when there is no
     hub; police and others who enforce the law are not affected.
+
+    With consented the person checked must agree by a passcode first, see
+    nsor consent; it goes with --channel single only.
 
     Examples:
 

@@ -54,6 +54,9 @@ _CANNOT_ANSWER = {
     CannotAnswerReason.CANNOT_ANSWER_REASON_DISCLOSURE_OFF: (
         "The disclosure policy of NPB does not allow this node an answer. Nobody was checked."
     ),
+    CannotAnswerReason.CANNOT_ANSWER_REASON_CONSENT_NEEDED: (
+        "The person must agree first: nsor consent request. Nobody was checked."
+    ),
 }
 
 

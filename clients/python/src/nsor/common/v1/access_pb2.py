@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnsor/common/v1/access.proto\x12\x0ensor.common.v1\x1a google/protobuf/descriptor.proto\"\xa2\x01\n\x0cMethodAccess\x12*\n\x05roles\x18\x01 \x03(\x0e\x32\x14.nsor.common.v1.RoleR\x05roles\x12\x1d\n\nowner_only\x18\x02 \x01(\x08R\townerOnly\x12)\n\x10officer_required\x18\x03 \x01(\x08R\x0fofficerRequired\x12\x1c\n\tenrolment\x18\x04 \x01(\x08R\tenrolment*\xc4\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_NADRA\x10\x01\x12\x0c\n\x08ROLE_NPB\x10\x02\x12\x0f\n\x0bROLE_POLICE\x10\x03\x12\x0c\n\x08ROLE_FIA\x10\x04\x12\x10\n\x0cROLE_PRISONS\x10\x05\x12\x0f\n\x0bROLE_COURTS\x10\x06\x12\x17\n\x13ROLE_VETTING_AGENCY\x10\x07\x12\x17\n\x13ROLE_PUBLIC_GATEWAY\x10\x08\x12\x14\n\x10ROLE_PROSECUTION\x10\t*D\n\x0bSensitivity\x12\x1b\n\x17SENSITIVITY_UNSPECIFIED\x10\x00\x12\x18\n\x14SENSITIVITY_PERSONAL\x10\x01:V\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xb5\x87\x03 \x01(\x0b\x32\x1c.nsor.common.v1.MethodAccessR\x06\x61\x63\x63\x65ss:^\n\x0bsensitivity\x12\x1d.google.protobuf.FieldOptions\x18\xb6\x87\x03 \x01(\x0e\x32\x1b.nsor.common.v1.SensitivityR\x0bsensitivity:O\n\x07readers\x12\x1d.google.protobuf.FieldOptions\x18\xb8\x87\x03 \x03(\x0e\x32\x14.nsor.common.v1.RoleR\x07readersb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnsor/common/v1/access.proto\x12\x0ensor.common.v1\x1a google/protobuf/descriptor.proto\"\xa2\x01\n\x0cMethodAccess\x12*\n\x05roles\x18\x01 \x03(\x0e\x32\x14.nsor.common.v1.RoleR\x05roles\x12\x1d\n\nowner_only\x18\x02 \x01(\x08R\townerOnly\x12)\n\x10officer_required\x18\x03 \x01(\x08R\x0fofficerRequired\x12\x1c\n\tenrolment\x18\x04 \x01(\x08R\tenrolment*\xc4\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_NADRA\x10\x01\x12\x0c\n\x08ROLE_NPB\x10\x02\x12\x0f\n\x0bROLE_POLICE\x10\x03\x12\x0c\n\x08ROLE_FIA\x10\x04\x12\x10\n\x0cROLE_PRISONS\x10\x05\x12\x0f\n\x0bROLE_COURTS\x10\x06\x12\x17\n\x13ROLE_VETTING_AGENCY\x10\x07\x12\x17\n\x13ROLE_PUBLIC_GATEWAY\x10\x08\x12\x14\n\x10ROLE_PROSECUTION\x10\t*\\\n\x0bSensitivity\x12\x1b\n\x17SENSITIVITY_UNSPECIFIED\x10\x00\x12\x18\n\x14SENSITIVITY_PERSONAL\x10\x01\x12\x16\n\x12SENSITIVITY_SECRET\x10\x02:V\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xb5\x87\x03 \x01(\x0b\x32\x1c.nsor.common.v1.MethodAccessR\x06\x61\x63\x63\x65ss:^\n\x0bsensitivity\x12\x1d.google.protobuf.FieldOptions\x18\xb6\x87\x03 \x01(\x0e\x32\x1b.nsor.common.v1.SensitivityR\x0bsensitivity:O\n\x07readers\x12\x1d.google.protobuf.FieldOptions\x18\xb8\x87\x03 \x03(\x0e\x32\x14.nsor.common.v1.RoleR\x07readersb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROLE']._serialized_start=247
   _globals['_ROLE']._serialized_end=443
   _globals['_SENSITIVITY']._serialized_start=445
-  _globals['_SENSITIVITY']._serialized_end=513
+  _globals['_SENSITIVITY']._serialized_end=537
   _globals['_METHODACCESS']._serialized_start=82
   _globals['_METHODACCESS']._serialized_end=244
 # @@protoc_insertion_point(module_scope)

@@ -83,6 +83,8 @@ class _SensitivityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Sensitivi
     """Tells nothing about a person."""
     SENSITIVITY_PERSONAL: _Sensitivity.ValueType  # 1
     """Identifies a person: never in logs, traces, metrics, error texts or resource names."""
+    SENSITIVITY_SECRET: _Sensitivity.ValueType  # 2
+    """A secret by which a person agrees to something: kept out of the same places."""
 
 class Sensitivity(_Sensitivity, metaclass=_SensitivityEnumTypeWrapper):
     """How a field relates to a person."""
@@ -91,6 +93,8 @@ SENSITIVITY_UNSPECIFIED: Sensitivity.ValueType  # 0
 """Tells nothing about a person."""
 SENSITIVITY_PERSONAL: Sensitivity.ValueType  # 1
 """Identifies a person: never in logs, traces, metrics, error texts or resource names."""
+SENSITIVITY_SECRET: Sensitivity.ValueType  # 2
+"""A secret by which a person agrees to something: kept out of the same places."""
 Global___Sensitivity: _TypeAlias = Sensitivity  # noqa: Y015
 
 @_typing.final

@@ -164,8 +164,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "ERROR_REASON_HUB_UNAVAILABLE", "domain": "nsor" }
     """
     ERROR_REASON_TOO_MANY_REQUESTS: _ErrorReason.ValueType  # 42
-    """More than a limit allows: that of the node, of the officer, of the end user (end_user), or of those who enrol
-    (enrolment). `RetryInfo` says after which time the same would be let through.
+    """More than a limit allows: that of the node, of the officer, of the end user (end_user), of those who enrol
+    (enrolment), or of the consents that a node (node_consents), or anybody of one person (person_consents), may ask for.
+    `RetryInfo` says after which time the same would be let through.
 
         { "reason": "ERROR_REASON_TOO_MANY_REQUESTS", "metadata": { "limit": "officer" } }
     """
@@ -257,6 +258,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     register was restored to an earlier state. Watch from the beginning: every alert that is still kept comes again.
 
         { "reason": "ERROR_REASON_ALERT_NOT_FOUND", "domain": "nsor" }
+    """
+    ERROR_REASON_CONSENT_PASSCODE_WRONG: _ErrorReason.ValueType  # 83
+    """The passcode is not that of the consent. It can be tried so many times more; at 0 the consent has ended.
+
+        { "reason": "ERROR_REASON_CONSENT_PASSCODE_WRONG", "metadata": { "tries_left": "2" } }
+    """
+    ERROR_REASON_CONSENT_NOT_VALID: _ErrorReason.ValueType  # 84
+    """The consent is not good for this check: it is unknown, expired, spent or ended, another node's, or for another number;
+    which of these it is, nobody is told. Ask the person for another one.
+
+        { "reason": "ERROR_REASON_CONSENT_NOT_VALID", "domain": "nsor" }
+    """
+    ERROR_REASON_CONSENT_NOT_NEEDED: _ErrorReason.ValueType  # 85
+    """By the disclosure policy the caller's checks need no consent, so nobody is sent a passcode.
+
+        { "reason": "ERROR_REASON_CONSENT_NOT_NEEDED", "domain": "nsor" }
     """
     ERROR_REASON_LIKELY_DUPLICATE: _ErrorReason.ValueType  # 90
     """Somebody much alike is on the register, with another number: by the names, in either script, and the date of birth.
@@ -410,8 +427,9 @@ ERROR_REASON_HUB_UNAVAILABLE: ErrorReason.ValueType  # 41
     { "reason": "ERROR_REASON_HUB_UNAVAILABLE", "domain": "nsor" }
 """
 ERROR_REASON_TOO_MANY_REQUESTS: ErrorReason.ValueType  # 42
-"""More than a limit allows: that of the node, of the officer, of the end user (end_user), or of those who enrol
-(enrolment). `RetryInfo` says after which time the same would be let through.
+"""More than a limit allows: that of the node, of the officer, of the end user (end_user), of those who enrol
+(enrolment), or of the consents that a node (node_consents), or anybody of one person (person_consents), may ask for.
+`RetryInfo` says after which time the same would be let through.
 
     { "reason": "ERROR_REASON_TOO_MANY_REQUESTS", "metadata": { "limit": "officer" } }
 """
@@ -503,6 +521,22 @@ ERROR_REASON_ALERT_NOT_FOUND: ErrorReason.ValueType  # 82
 register was restored to an earlier state. Watch from the beginning: every alert that is still kept comes again.
 
     { "reason": "ERROR_REASON_ALERT_NOT_FOUND", "domain": "nsor" }
+"""
+ERROR_REASON_CONSENT_PASSCODE_WRONG: ErrorReason.ValueType  # 83
+"""The passcode is not that of the consent. It can be tried so many times more; at 0 the consent has ended.
+
+    { "reason": "ERROR_REASON_CONSENT_PASSCODE_WRONG", "metadata": { "tries_left": "2" } }
+"""
+ERROR_REASON_CONSENT_NOT_VALID: ErrorReason.ValueType  # 84
+"""The consent is not good for this check: it is unknown, expired, spent or ended, another node's, or for another number;
+which of these it is, nobody is told. Ask the person for another one.
+
+    { "reason": "ERROR_REASON_CONSENT_NOT_VALID", "domain": "nsor" }
+"""
+ERROR_REASON_CONSENT_NOT_NEEDED: ErrorReason.ValueType  # 85
+"""By the disclosure policy the caller's checks need no consent, so nobody is sent a passcode.
+
+    { "reason": "ERROR_REASON_CONSENT_NOT_NEEDED", "domain": "nsor" }
 """
 ERROR_REASON_LIKELY_DUPLICATE: ErrorReason.ValueType  # 90
 """Somebody much alike is on the register, with another number: by the names, in either script, and the date of birth.

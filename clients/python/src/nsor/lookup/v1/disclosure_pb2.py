@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from nsor.common.v1 import access_pb2 as nsor_dot_common_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fnsor/lookup/v1/disclosure.proto\x12\x0ensor.lookup.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\"\xfa\x01\n\x10\x44isclosurePolicy\x12>\n\x05rules\x18\x01 \x03(\x0b\x32\x1e.nsor.lookup.v1.DisclosureRuleB\x08\xbaH\x05\x92\x01\x02\x10\x10R\x05rules\x12\x32\n\x15\x64isclose_under_appeal\x18\x02 \x01(\x08R\x13\x64iscloseUnderAppeal\x12\x1b\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18 R\x04\x65tag\x12\x18\n\x07updater\x18\x04 \x01(\tR\x07updater\x12;\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\"\xc7\x01\n\x0e\x44isclosureRule\x12\x34\n\x04role\x18\x01 \x01(\x0e\x32\x14.nsor.common.v1.RoleB\n\xbaH\x07\x82\x01\x04\x18\x07\x18\x08R\x04role\x12>\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x17.nsor.lookup.v1.ChannelB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x07\x63hannel\x12?\n\x04mode\x18\x03 \x01(\x0e\x32\x1e.nsor.lookup.v1.DisclosureModeB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x04mode*I\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43HANNEL_SINGLE\x10\x01\x12\x11\n\rCHANNEL_BATCH\x10\x02*\x8b\x01\n\x0e\x44isclosureMode\x12\x1f\n\x1b\x44ISCLOSURE_MODE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44ISCLOSURE_MODE_OFF\x10\x01\x12\x1c\n\x18\x44ISCLOSURE_MODE_HIT_ONLY\x10\x02\x12!\n\x1d\x44ISCLOSURE_MODE_HIT_WITH_NAME\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fnsor/lookup/v1/disclosure.proto\x12\x0ensor.lookup.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\"\xfa\x01\n\x10\x44isclosurePolicy\x12>\n\x05rules\x18\x01 \x03(\x0b\x32\x1e.nsor.lookup.v1.DisclosureRuleB\x08\xbaH\x05\x92\x01\x02\x10\x10R\x05rules\x12\x32\n\x15\x64isclose_under_appeal\x18\x02 \x01(\x08R\x13\x64iscloseUnderAppeal\x12\x1b\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18 R\x04\x65tag\x12\x18\n\x07updater\x18\x04 \x01(\tR\x07updater\x12;\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\"\xd5\x02\n\x0e\x44isclosureRule\x12\x34\n\x04role\x18\x01 \x01(\x0e\x32\x14.nsor.common.v1.RoleB\n\xbaH\x07\x82\x01\x04\x18\x07\x18\x08R\x04role\x12>\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x17.nsor.lookup.v1.ChannelB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x07\x63hannel\x12?\n\x04mode\x18\x03 \x01(\x0e\x32\x1e.nsor.lookup.v1.DisclosureModeB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x04mode:\x8b\x01\xbaH\x87\x01\x1a\x84\x01\n\x15\x63onsented_single_only\x12\x46must be for CHANNEL_SINGLE where its mode is DISCLOSURE_MODE_CONSENTED\x1a#this.mode != 4 || this.channel == 1*I\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43HANNEL_SINGLE\x10\x01\x12\x11\n\rCHANNEL_BATCH\x10\x02*\xaa\x01\n\x0e\x44isclosureMode\x12\x1f\n\x1b\x44ISCLOSURE_MODE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44ISCLOSURE_MODE_OFF\x10\x01\x12\x1c\n\x18\x44ISCLOSURE_MODE_HIT_ONLY\x10\x02\x12!\n\x1d\x44ISCLOSURE_MODE_HIT_WITH_NAME\x10\x03\x12\x1d\n\x19\x44ISCLOSURE_MODE_CONSENTED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,12 +43,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISCLOSURERULE'].fields_by_name['channel']._serialized_options = b'\272H\010\202\001\002\020\001\310\001\001'
   _globals['_DISCLOSURERULE'].fields_by_name['mode']._loaded_options = None
   _globals['_DISCLOSURERULE'].fields_by_name['mode']._serialized_options = b'\272H\010\202\001\002\020\001\310\001\001'
-  _globals['_CHANNEL']._serialized_start=568
-  _globals['_CHANNEL']._serialized_end=641
-  _globals['_DISCLOSUREMODE']._serialized_start=644
-  _globals['_DISCLOSUREMODE']._serialized_end=783
+  _globals['_DISCLOSURERULE']._loaded_options = None
+  _globals['_DISCLOSURERULE']._serialized_options = b'\272H\207\001\032\204\001\n\025consented_single_only\022Fmust be for CHANNEL_SINGLE where its mode is DISCLOSURE_MODE_CONSENTED\032#this.mode != 4 || this.channel == 1'
+  _globals['_CHANNEL']._serialized_start=710
+  _globals['_CHANNEL']._serialized_end=783
+  _globals['_DISCLOSUREMODE']._serialized_start=786
+  _globals['_DISCLOSUREMODE']._serialized_end=956
   _globals['_DISCLOSUREPOLICY']._serialized_start=114
   _globals['_DISCLOSUREPOLICY']._serialized_end=364
   _globals['_DISCLOSURERULE']._serialized_start=367
-  _globals['_DISCLOSURERULE']._serialized_end=566
+  _globals['_DISCLOSURERULE']._serialized_end=708
 # @@protoc_insertion_point(module_scope)

@@ -59,6 +59,11 @@ class _DisclosureModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Disclo
     """That the number belongs to a convict, but not who it is."""
     DISCLOSURE_MODE_HIT_WITH_NAME: _DisclosureMode.ValueType  # 3
     """That, and who it is."""
+    DISCLOSURE_MODE_CONSENTED: _DisclosureMode.ValueType  # 4
+    """The same, but only with the consent of the person checked, see ConsentService; without it OUTCOME_CANNOT_ANSWER, whoever
+    is asked about. For CHANNEL_SINGLE only: the people on a roster cannot each be asked, and those on a watch list have
+    agreed in writing.
+    """
 
 class DisclosureMode(_DisclosureMode, metaclass=_DisclosureModeEnumTypeWrapper):
     """What a hit tells."""
@@ -71,6 +76,11 @@ DISCLOSURE_MODE_HIT_ONLY: DisclosureMode.ValueType  # 2
 """That the number belongs to a convict, but not who it is."""
 DISCLOSURE_MODE_HIT_WITH_NAME: DisclosureMode.ValueType  # 3
 """That, and who it is."""
+DISCLOSURE_MODE_CONSENTED: DisclosureMode.ValueType  # 4
+"""The same, but only with the consent of the person checked, see ConsentService; without it OUTCOME_CANNOT_ANSWER, whoever
+is asked about. For CHANNEL_SINGLE only: the people on a roster cannot each be asked, and those on a watch list have
+agreed in writing.
+"""
 Global___DisclosureMode: _TypeAlias = DisclosureMode  # noqa: Y015
 
 @_typing.final

@@ -12,6 +12,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from nsor.common.v1 import officer_pb2 as _officer_pb2
 from nsor.lookup.v1 import alarm_pb2 as _alarm_pb2
 from nsor.lookup.v1 import area_pb2 as _area_pb2
+from nsor.lookup.v1 import consent_pb2 as _consent_pb2
 from nsor.lookup.v1 import disclosure_pb2 as _disclosure_pb2
 from nsor.registry.v1 import offender_pb2 as _offender_pb2
 import builtins as _builtins
@@ -71,6 +72,8 @@ class _CannotAnswerReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ca
     """By the disclosure policy the caller is told nothing, in this way of asking. Asking again does not help."""
     CANNOT_ANSWER_REASON_POLICY_UNKNOWN: _CannotAnswerReason.ValueType  # 3
     """What the disclosure policy is cannot be known for certain. Ask again later."""
+    CANNOT_ANSWER_REASON_CONSENT_NEEDED: _CannotAnswerReason.ValueType  # 4
+    """By the disclosure policy the person has to agree first: ask again with their consent, see ConsentService."""
 
 class CannotAnswerReason(_CannotAnswerReason, metaclass=_CannotAnswerReasonEnumTypeWrapper):
     """Why the hub cannot answer."""
@@ -83,6 +86,8 @@ CANNOT_ANSWER_REASON_DISCLOSURE_OFF: CannotAnswerReason.ValueType  # 2
 """By the disclosure policy the caller is told nothing, in this way of asking. Asking again does not help."""
 CANNOT_ANSWER_REASON_POLICY_UNKNOWN: CannotAnswerReason.ValueType  # 3
 """What the disclosure policy is cannot be known for certain. Ask again later."""
+CANNOT_ANSWER_REASON_CONSENT_NEEDED: CannotAnswerReason.ValueType  # 4
+"""By the disclosure policy the person has to agree first: ask again with their consent, see ConsentService."""
 Global___CannotAnswerReason: _TypeAlias = CannotAnswerReason  # noqa: Y015
 
 @_typing.final
@@ -95,6 +100,7 @@ class CheckCnicRequest(_message.Message):
     OFFICER_FIELD_NUMBER: _builtins.int
     AT_LEAST_REVISION_FIELD_NUMBER: _builtins.int
     END_USER_FIELD_NUMBER: _builtins.int
+    CONSENT_FIELD_NUMBER: _builtins.int
     cnic: _builtins.str
     """Required. The number as the person typed it: ASCII, Urdu or Arabic-Indic digits; dashes, dots and spaces of any kind;
     words around it. It must hold exactly one 13-digit number. Up to 2,000 characters.
@@ -110,6 +116,13 @@ class CheckCnicRequest(_message.Message):
     def officer(self) -> _officer_pb2.OfficerContext:
         """Who asks, and why."""
 
+    @_builtins.property
+    def consent(self) -> _consent_pb2.GivenConsent:
+        """The consent of the person checked, where the disclosure policy is DISCLOSURE_MODE_CONSENTED for the caller; where it is
+        not, it is not read. It is good for one hit or no record: it is spent before that leaves, so if the answer gets lost on
+        the way, the person has to be asked once more. Other outcomes leave it as it was.
+        """
+
     def __init__(
         self,
         *,
@@ -117,10 +130,11 @@ class CheckCnicRequest(_message.Message):
         officer: _officer_pb2.OfficerContext | None = ...,
         at_least_revision: _builtins.str = ...,
         end_user: _builtins.bytes = ...,
+        consent: _consent_pb2.GivenConsent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "officer", b"officer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_revision", b"at_least_revision", "cnic", b"cnic", "end_user", b"end_user", "officer", b"officer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_revision", b"at_least_revision", "cnic", b"cnic", "consent", b"consent", "end_user", b"end_user", "officer", b"officer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -76,7 +76,7 @@ class LookupServiceServicer:
         an error. Data that may be stale gives OUTCOME_CANNOT_ANSWER, never OUTCOME_NO_RECORD.
 
         Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS,
-        DATABASE_UNAVAILABLE (the answer could not be accounted for).
+        CONSENT_PASSCODE_WRONG, CONSENT_NOT_VALID, DATABASE_UNAVAILABLE (the answer could not be accounted for).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

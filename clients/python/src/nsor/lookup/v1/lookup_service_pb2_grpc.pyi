@@ -38,7 +38,7 @@ class LookupServiceStub:
     an error. Data that may be stale gives OUTCOME_CANNOT_ANSWER, never OUTCOME_NO_RECORD.
 
     Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS,
-    DATABASE_UNAVAILABLE (the answer could not be accounted for).
+    CONSENT_PASSCODE_WRONG, CONSENT_NOT_VALID, DATABASE_UNAVAILABLE (the answer could not be accounted for).
     """
     CheckCnics: _grpc.StreamStreamMultiCallable[_lookup_service_pb2.CheckCnicsRequest, _lookup_service_pb2.CheckCnicsResponse]
     """Checks many CNICs, as of a roster. Each request gets one response, in order, with a result for each of its numbers, in
@@ -82,7 +82,7 @@ class LookupServiceAsyncStub(LookupServiceStub):
     an error. Data that may be stale gives OUTCOME_CANNOT_ANSWER, never OUTCOME_NO_RECORD.
 
     Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS,
-    DATABASE_UNAVAILABLE (the answer could not be accounted for).
+    CONSENT_PASSCODE_WRONG, CONSENT_NOT_VALID, DATABASE_UNAVAILABLE (the answer could not be accounted for).
     """
     CheckCnics: _aio.StreamStreamMultiCallable[_lookup_service_pb2.CheckCnicsRequest, _lookup_service_pb2.CheckCnicsResponse]  # type: ignore[assignment]
     """Checks many CNICs, as of a roster. Each request gets one response, in order, with a result for each of its numbers, in
@@ -129,7 +129,7 @@ class LookupServiceServicer(metaclass=_abc_1.ABCMeta):
         an error. Data that may be stale gives OUTCOME_CANNOT_ANSWER, never OUTCOME_NO_RECORD.
 
         Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS,
-        DATABASE_UNAVAILABLE (the answer could not be accounted for).
+        CONSENT_PASSCODE_WRONG, CONSENT_NOT_VALID, DATABASE_UNAVAILABLE (the answer could not be accounted for).
         """
 
     @_abc_1.abstractmethod
