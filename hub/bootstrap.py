@@ -21,10 +21,11 @@ from hub.clock import utc_now
 from hub.config import HubSettings
 from hub.domain.errors import Refused
 from hub.domain.feed import Event
-from hub.feed import lag
+from hub.feed.lag import Lag
 from hub.feed.tail import Tail
 from hub.lookup.index import LookupIndex
 from hub.service.access_desk import AccessDesk
+from hub.service.area import AreaStatus
 from hub.service.consents import ConsentRules, Consents
 from hub.service.disclosure import Disclosure
 from hub.service.federation import Federation
@@ -39,6 +40,7 @@ from hub.service.search import Search
 from hub.service.vetting import Vetting
 from hub.service.vigilance import Thresholds, Vigilance
 from hub.signing import signer_of
+from hub.store.area import AreaStore
 from hub.store.database import PostgresDatabase
 from hub.store.feed import FeedStore
 from hub.store.keys import key_provider, rewrap
@@ -57,9 +59,10 @@ log = logging.getLogger(__name__)
 
 _REFRESH_SECONDS = 0.5
 _GRACE_SECONDS = 5
-_LAG_SECONDS = 10
+_LAG_SECONDS = 2
 _KEYS_SECONDS = 5
 _REINDEX_SECONDS = 3600
+_MONTH_SECONDS = 60
 # Objects made, less those that are gone, between two looks for cycles.
 _ALLOCATIONS = 20_000
 
@@ -87,6 +90,7 @@ class _Worker:
         self._feed_store = feed_store = FeedStore(self._database, vault)
         self._reindex = Reindex(self._database, vault)
         self._tail = Tail(feed_store, self._apply)
+        self._lag = Lag()
         self._audit = AuditWriter(self._database)
         self._directory = NodeDirectory(self._database)
         self._health = Health()
@@ -97,6 +101,7 @@ class _Worker:
         disclosure = Disclosure(self._database, utc_now)
         thresholds = Thresholds(settings.near_numbers_alarm, settings.misses_alarm, settings.askers_alarm)
         vigilance = Vigilance(self._database, utc_now, thresholds)
+        self._area_status = AreaStatus(AreaStore(self._database, vault), self._audit, utc_now)
         limits = CheckLimits(
             Rate(settings.node_checks_per_second, settings.node_checks_burst),
             Rate(settings.officer_checks_per_second, settings.officer_checks_burst),
@@ -158,7 +163,9 @@ class _Worker:
                 vigilance=vigilance,
                 limits=limits,
                 freshness_bound=settings.freshness_bound,
+                provinces_as_of=lambda: self._lag.provinces_as_of,
             ),
+            area_status=self._area_status,
             disclosure=disclosure,
             vigilance=vigilance,
             federation=federation,
@@ -220,6 +227,7 @@ class _Worker:
                     self._measure_lag(),
                     self._change_keys(),
                     self._complete_search_index(),
+                    self._close_months(),
                     self._consents.sweep_forever(),
                 )
             ]
@@ -278,7 +286,7 @@ class _Worker:
     async def _measure_lag(self) -> None:
         while True:
             with suppress(Refused):  # the database is gone, which others say
-                lag.record(await self._feed_store.status())
+                self._lag.record(await self._feed_store.status())
             await asyncio.sleep(_LAG_SECONDS)
 
     async def _change_keys(self) -> None:
@@ -303,6 +311,15 @@ class _Worker:
                 log.warning("the search index could not be completed: %s", refused.reason)
             # Again, since workers of an older version can go on writing for a while.
             await asyncio.sleep(_REINDEX_SECONDS)
+
+    async def _close_months(self) -> None:
+        while True:
+            try:
+                if month := await self._area_status.close_month():
+                    log.info("area status of %s counted", f"{month:%Y-%m}")
+            except Refused as refused:
+                log.warning("the area status was not counted: %s", refused.reason)
+            await asyncio.sleep(_MONTH_SECONDS)
 
     def _observe_age(self, _: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
         age = self._tail.age()

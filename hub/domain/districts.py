@@ -1,5 +1,6 @@
 """The gazetteer of Pakistan's districts, from the package `pakdatakit`."""
 
+from datetime import timedelta, timezone
 from functools import cache
 
 import pakdatakit
@@ -13,6 +14,9 @@ PROVINCES = (
     "Punjab",
     "Sindh",
 )
+
+TIME_ZONE = timezone(timedelta(hours=5))
+"""That of the whole country, all year."""
 
 
 @cache

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
-from hub.domain.node import Node
+from hub.domain.node import Node, NodeState, Role
 from hub.domain.notice import Notice
 from hub.domain.offender import Offender
 from hub.domain.reconciliation import Found
@@ -100,6 +100,14 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Outbox:
+    """A queue of a node's writes: everything that was put into it before `complete_until` has reached the hub."""
+
+    id: UUID
+    complete_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a node has applied the feed.
 
@@ -109,6 +117,7 @@ class Progress:
         acknowledged_at: when it did, if it ever did.
         behind: time since the oldest event that it did not.
         found: what it found when it last compared registers, if it ever did.
+        slowest_outbox: the one of its outboxes that is the furthest behind, if one ever reported.
     """
 
     node: Node
@@ -117,16 +126,32 @@ class Progress:
     acknowledged_at: datetime | None
     behind: timedelta
     found: Found | None
+    slowest_outbox: Outbox | None = None
+
+    @property
+    def complete_until(self) -> datetime | None:
+        """Everything that the node decided before this time is on the register; None where that is not known."""
+        return self.slowest_outbox and self.slowest_outbox.complete_until
 
 
 @dataclass(frozen=True, slots=True)
 class FederationStatus:
-    """How far the feed is, and each node that follows it."""
+    """How far the feed is, each node that has told how far it is, and each police node that was not revoked."""
 
     epoch: UUID
     head: Place
     as_of: datetime
     nodes: Sequence[Progress]
+
+    @property
+    def provinces_as_of(self) -> datetime | None:
+        """Up to when the records of every province are known: as far as those of the province that is furthest behind.
+
+        None where one never said. A node that was revoked has no officers any more who could decide anything.
+        """
+        provinces = [p for p in self.nodes if p.node.role is Role.POLICE and p.node.state is not NodeState.REVOKED]
+        times = [p.complete_until for p in provinces if p.complete_until]
+        return min(times, default=None) if len(times) == len(provinces) else None
 
     def events_behind(self, progress: Progress) -> int:
         """Events that a node has not acknowledged."""

@@ -80,6 +80,7 @@ class Answer(NamedTuple):
         person: on a hit, as far as the disclosure policy allows; ready for the answer, else empty.
         masked_cnic: the number as understood, its middle hidden; empty when there was none.
         reason: why the outcome is CANNOT_ANSWER.
+        provinces_as_of: up to when the records of every province are known; None if that is not known.
     """
 
     outcome: Outcome
@@ -88,3 +89,4 @@ class Answer(NamedTuple):
     person: bytes = b""
     masked_cnic: str = ""
     reason: CannotAnswerReason | None = None
+    provinces_as_of: datetime | None = None

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from hub.domain.area import area_key, is_supervised
 from hub.domain.likeness import BIRTH, GUARDIAN, NAME, best, guardians, names, nearness, person_keys
 from hub.domain.names import Word, sounds, strong, words
 from hub.domain.offender import Conviction, Finality, Offender, OffenderFacts
 
-RULES = 1
+RULES = 2
 """Number of the rules that make keys. Who changes them, or `hub.domain.names`, raises it: the index is made anew."""
 
 _LIKE_ENOUGH = 0.6
@@ -111,6 +112,8 @@ def keys(facts: OffenderFacts) -> set[str]:
     """The keys of a record."""
     person = facts.person
     found = {f"district={facts.district}", *_of_birth(person.date_of_birth), *person_keys(person)}
+    if is_supervised(facts):
+        found.add(area_key(facts.district))
     for name in names(person):
         found.update(_of_name("name", words(name)))
     for name in guardians(person):

@@ -1,8 +1,10 @@
-"""How far behind each node is, as metrics: the same figures as `GetFederationStatus`."""
+"""How far behind each node is: the figures of `GetFederationStatus`, for metrics and for checks."""
+
+from datetime import datetime
 
 from opentelemetry import metrics
 
-from hub.domain.feed import FederationStatus
+from hub.domain.feed import FederationStatus, Progress
 
 _meter = metrics.get_meter("nsor.hub")
 _events = _meter.create_gauge("nsor.node.events_behind", "{event}", "Events that a node has not acknowledged.")
@@ -10,13 +12,34 @@ _seconds = _meter.create_gauge("nsor.node.seconds_behind", "s", "Age of the olde
 _certificate = _meter.create_gauge(
     "nsor.node.certificate_expiry", "s", "When a node's newest certificate ends, in seconds since 1970."
 )
+_incomplete = _meter.create_gauge(
+    "nsor.node.incomplete_seconds", "s", "Age of the time up to which a node's outboxes have reached the hub."
+)
 
 
-def record(status: FederationStatus) -> None:
-    """Sets the metrics of each node that has acknowledged anything."""
-    for progress in status.nodes:
-        node = {"nsor.node": progress.node.id}
+class Lag:
+    """How far the nodes were when they were looked at last.
+
+    Attributes:
+        provinces_as_of: up to when the records of every province are known; None where that is not known.
+    """
+
+    def __init__(self) -> None:
+        self.provinces_as_of: datetime | None = None
+
+    def record(self, status: FederationStatus) -> None:
+        """Takes over how far they are now."""
+        self.provinces_as_of = status.provinces_as_of
+        for progress in status.nodes:
+            _measure(status, progress)
+
+
+def _measure(status: FederationStatus, progress: Progress) -> None:
+    node = {"nsor.node": progress.node.id}
+    if progress.acknowledged_at:
         _events.set(status.events_behind(progress), node)
         _seconds.set(progress.behind.total_seconds(), node)
-        if ends := progress.node.certificate_expires_at:
-            _certificate.set(ends.timestamp(), node)
+    if until := progress.complete_until:
+        _incomplete.set((status.as_of - until).total_seconds(), node)
+    if ends := progress.node.certificate_expires_at:
+        _certificate.set(ends.timestamp(), node)

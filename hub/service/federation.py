@@ -5,12 +5,13 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
+from uuid import UUID
 
 from hub.domain.audit import AuditEntry
 from hub.domain.errors import Reason, Refused
-from hub.domain.feed import BEGINNING, Event, FederationStatus, Snapshot
+from hub.domain.feed import BEGINNING, Event, FederationStatus, Outbox, Snapshot
 from hub.domain.node import Caller, Node
 from hub.domain.ports import AuditLog, Database
 from hub.domain.reconciliation import Found, RangeDigests, keyed
@@ -19,6 +20,9 @@ from hub.service.feed import Feed, patience, reach
 
 # In a worker: each holds the hashes of the register.
 _COMPARISONS_AT_ONCE = 2
+
+# What a report of an outbox may have been under way: what is decided meanwhile it does not know of.
+_ON_THE_WAY = timedelta(seconds=10)
 
 
 class FeedStore(Protocol):
@@ -30,6 +34,14 @@ class FeedStore(Protocol):
 
     async def acknowledge(self, node_id: str, seq: int, at: datetime) -> None:
         """Keeps how far a node has applied the feed."""
+        ...
+
+    async def keep_outbox(self, node_id: str, outbox: Outbox) -> None:
+        """Keeps how far an outbox of a node has come, in place of what it reported before."""
+        ...
+
+    async def forget_outbox(self, node_id: str, outbox_id: UUID) -> None:
+        """Forgets an outbox of a node."""
         ...
 
     async def status(self) -> FederationStatus:
@@ -150,6 +162,24 @@ class Federation:
         async with patience():
             place = await self._feed.resolve(Revision.parse(token, self._feed.epoch))
         await self._store.acknowledge(caller.node.id, place.seq, self._clock())
+
+    async def report_outbox(self, caller: Caller, outbox_id: UUID, oldest_wait: timedelta) -> None:
+        """Keeps how far an outbox of the caller has come.
+
+        The newest report counts, also where it is about an earlier time than the one before: that was wrong then.
+
+        Args:
+            oldest_wait: how long the oldest write in it waits; 0 where none does.
+
+        Raises:
+            Refused: INVALID_FIELD: the node has too many.
+        """
+        complete_until = self._clock() - _ON_THE_WAY - oldest_wait
+        await self._store.keep_outbox(caller.node.id, Outbox(outbox_id, complete_until))
+
+    async def close_outbox(self, caller: Caller, outbox_id: UUID) -> None:
+        """Waits no more for an outbox of the caller."""
+        await self._store.forget_outbox(caller.node.id, outbox_id)
 
     async def status(self) -> FederationStatus:
         """How far every node is. It tells nothing about a person, so it leaves no audit entry."""

@@ -53,6 +53,7 @@ class Lookup:
     Args:
         blind_index: the keyed hash under which the index holds a number.
         freshness_bound: seconds; when the index is older, the answer is CANNOT_ANSWER.
+        provinces_as_of: up to when the records of every province are known; None where that is not known.
         patience: seconds to wait at most for `at_least`.
     """
 
@@ -69,6 +70,7 @@ class Lookup:
         limits: CheckLimits,
         vigilance: Vigilance,
         freshness_bound: float,
+        provinces_as_of: Callable[[], datetime | None],
         patience: float = 10,
     ) -> None:
         self._index = index
@@ -81,6 +83,7 @@ class Lookup:
         self._limits = limits
         self._vigilance = vigilance
         self._freshness_bound = freshness_bound
+        self._provinces_as_of = provinces_as_of
         self._patience = patience
         self._rosters = asyncio.Semaphore(_ROSTERS_AT_ONCE)
 
@@ -180,6 +183,7 @@ class Lookup:
     def _look_up(self, grant: Grant | None, texts: Sequence[str]) -> list[_Check]:
         reason = self._silence(grant)
         as_of, revision = (None, "") if reason else (self._feed.as_of, self._feed.revision.token)
+        provinces = self._provinces_as_of()
         checks: list[_Check] = []
         for text in texts:
             try:
@@ -194,7 +198,8 @@ class Lookup:
                 known = self._index.find(subject)
                 hit = grant.is_hit(known.finalities)
                 person = known.person if hit and grant.mode is DisclosureMode.HIT_WITH_NAME else b""
-                answer = Answer(Outcome.HIT if hit else Outcome.NO_RECORD, as_of, revision, person, cnic.masked)
+                outcome = Outcome.HIT if hit else Outcome.NO_RECORD
+                answer = Answer(outcome, as_of, revision, person, cnic.masked, provinces_as_of=provinces)
             checks.append((cnic, subject, answer))
         return checks
 

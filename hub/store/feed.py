@@ -12,22 +12,25 @@ from functools import partial
 from typing import Any, LiteralString
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, text
+from sqlalchemy import and_, delete, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hub.domain.errors import Violation, invalid
 from hub.domain.feed import (
     Change,
     Event,
     FederationStatus,
     Head,
     IndexedOffender,
+    Outbox,
     Place,
     Progress,
     Snapshot,
     first_changes,
 )
 from hub.domain.lookup import CheckedRecord
+from hub.domain.node import NodeState, Role
 from hub.domain.reconciliation import Found
 from hub.domain.revision import compacted_revision, lost_revision
 from hub.store.checked import checked_records
@@ -36,6 +39,7 @@ from hub.store.tables import (
     feed_event,
     feed_head,
     node,
+    node_outbox,
     node_progress,
     notice,
     offender,
@@ -57,6 +61,7 @@ from hub.store.vault import Vault
 _SEQUENCE_LIMIT = 1000
 _COMPACT_LIMIT = 10_000
 _SNAPSHOT_PART = 200
+OUTBOXES_OF_A_NODE = 1000
 
 _HEAD: LiteralString = """
     SELECT epoch, seq, coalesce((SELECT outbox_id FROM feed_event WHERE feed_event.seq = feed_head.seq), 0),
@@ -89,6 +94,12 @@ _COMPACT = text("""
     )
     UPDATE feed_head SET compacted = greatest(compacted, (SELECT max(outbox_id) FROM dropped))
     RETURNING (SELECT count(*) FROM dropped)
+""")
+_KEEP_OUTBOX = text("""
+    INSERT INTO node_outbox (node_id, outbox_id, complete_until)
+    SELECT :node, :outbox, :until
+    WHERE (SELECT count(*) FROM node_outbox WHERE node_id = :node AND outbox_id <> :outbox) < :most
+    ON CONFLICT (node_id, outbox_id) DO UPDATE SET complete_until = excluded.complete_until
 """)
 _ADVANCE = text("UPDATE feed_head SET seq = :seq, as_of = :as_of")
 
@@ -191,11 +202,38 @@ class FeedStore:
         async with self._database.connection() as connection:
             await connection.execute(latest)
 
+    async def keep_outbox(self, node_id: str, outbox: Outbox) -> None:
+        """Keeps how far an outbox of a node has come, in place of what it reported before.
+
+        Raises:
+            Refused: INVALID_FIELD: the node has too many.
+        """
+        parameters = {"node": node_id, "outbox": outbox.id, "until": outbox.complete_until, "most": OUTBOXES_OF_A_NODE}
+        async with self._database.connection() as connection:
+            kept = (await connection.execute(_KEEP_OUTBOX, parameters)).rowcount
+        if not kept:
+            problem = f"must be one of {OUTBOXES_OF_A_NODE} of the node at most: close those that are not used"
+            raise invalid(Violation("outbox_id", "TOO_MANY", problem))
+
+    async def forget_outbox(self, node_id: str, outbox_id: UUID) -> None:
+        """Forgets an outbox of a node."""
+        mine = (node_outbox.c.node_id == node_id) & (node_outbox.c.outbox_id == outbox_id)
+        async with self._database.connection() as connection:
+            await connection.execute(delete(node_outbox).where(mine))
+
     async def status(self) -> FederationStatus:
-        """How far the feed is, and each node that has acknowledged anything or compared registers, by its id."""
+        """How far the feed is; and, by its id, each node that told how far it is, or is a police node not revoked."""
         known = func.coalesce(node_progress.c.seq, 0)
         later = feed_event.alias()
-        oldest = select(func.min(later.c.committed_at)).where(later.c.seq > known).scalar_subquery()
+        oldest = (
+            select(later.c.committed_at).where(later.c.seq > known).order_by(later.c.seq).limit(1).scalar_subquery()
+        )
+        slowest = (
+            select(node_outbox)
+            .distinct(node_outbox.c.node_id)
+            .order_by(node_outbox.c.node_id, node_outbox.c.complete_until)
+            .subquery()
+        )
         query = (
             select_nodes()
             .add_columns(
@@ -204,11 +242,21 @@ class FeedStore:
                 node_progress.c.acknowledged_at,
                 func.coalesce(func.clock_timestamp() - oldest, timedelta(0)).label("behind"),
                 reconciliation,
+                slowest.c.outbox_id.label("slowest_outbox"),
+                slowest.c.complete_until,
             )
             .outerjoin(node_progress)
             .outerjoin(feed_event, feed_event.c.seq == node_progress.c.seq)
             .outerjoin(reconciliation)
-            .where(or_(node_progress.c.node_id.is_not(None), reconciliation.c.node_id.is_not(None)))
+            .outerjoin(slowest, slowest.c.node_id == node.c.id)
+            .where(
+                or_(
+                    node_progress.c.node_id.is_not(None),
+                    reconciliation.c.node_id.is_not(None),
+                    slowest.c.node_id.is_not(None),
+                    and_(node.c.role == Role.POLICE, node.c.state != NodeState.REVOKED),
+                )
+            )
             .order_by(node.c.id)
         )
         async with self._database.connection() as connection:
@@ -223,6 +271,7 @@ class FeedStore:
                 acknowledged_at=row.acknowledged_at,
                 behind=row.behind,
                 found=_found(row) if row.reconciled_at else None,
+                slowest_outbox=Outbox(row.slowest_outbox, row.complete_until) if row.slowest_outbox else None,
             )
             for row in rows
         ]

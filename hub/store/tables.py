@@ -244,6 +244,15 @@ node_progress = Table(
     _time("acknowledged_at"),
 )
 
+# How far each outbox of a node has come: what was put into it before `complete_until` has reached the hub.
+node_outbox = Table(
+    "node_outbox",
+    metadata,
+    Column("node_id", Text, ForeignKey("node.id"), primary_key=True),
+    Column("outbox_id", Uuid, primary_key=True),
+    _time("complete_until"),
+)
+
 # What each node's last comparison of registers found.
 reconciliation = Table(
     "reconciliation",
@@ -267,6 +276,15 @@ disclosure_policy = Table(
     Column("digest", LargeBinary),
     _time("updated_at"),
     UniqueConstraint("updater", "request_id"),
+)
+
+# What is told of a month: `counts` has the districts that are not hidden. What they were rounded from is kept nowhere.
+area_month = Table(
+    "area_month",
+    metadata,
+    Column("month", Date, primary_key=True),
+    Column("counts", JSONB, nullable=False),
+    _time("counted_at"),
 )
 
 lookup_alarm = Table(

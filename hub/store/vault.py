@@ -165,6 +165,10 @@ class Vault:
         """What stands for a search in the audit log: 32 octets."""
         return hmac.digest(self._index_key, f"query|{query}".encode(), hashlib.sha256)
 
+    def lot(self, cell: str) -> int:
+        """What is drawn for a cell of a statistic: 64 bits, the same each time, which nobody foresees."""
+        return int.from_bytes(hmac.digest(self._index_key, f"lot|{cell}".encode(), hashlib.sha256)[:8])
+
     def token(self, request: str) -> bytes:
         """The secret for a request: 32 octets, the same each time, so a retry gets it again and nobody keeps it."""
         return hmac.digest(self._index_key, f"token|{request}".encode(), hashlib.sha256)

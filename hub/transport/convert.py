@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Any, TypedDict, TypeVar
@@ -22,10 +22,11 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from hub.domain.alarm import Alarm
+from hub.domain.area import AreaMonth
 from hub.domain.cnic import Cnic
 from hub.domain.consent import Consent, GivenConsent, Passcode, PasscodeDelivery
 from hub.domain.disclosure import Channel, DisclosureMode, DisclosurePolicy
-from hub.domain.districts import find_district
+from hub.domain.districts import TIME_ZONE, districts, find_district
 from hub.domain.documents import Document, OldNic, Passport
 from hub.domain.errors import Violation, invalid
 from hub.domain.feed import Event, FederationStatus, IndexedOffender, Progress
@@ -66,6 +67,7 @@ from nsor.common.v1 import access_pb2, officer_pb2
 from nsor.federation.v1 import federation_service_pb2, node_pb2
 from nsor.lookup.v1 import (
     alarm_pb2,
+    area_pb2,
     consent_pb2,
     consent_service_pb2,
     disclosure_pb2,
@@ -79,8 +81,6 @@ from nsor.registry.v1 import identity_pb2, offender_pb2, registry_service_pb2
 # Longer than the longest names make an answer, nearly always.
 _ANSWER_OCTETS = 1024
 ROSTER_OCTETS = 16_384
-# Pakistan Standard Time, without daylight saving: the day that "today" and "in the future" mean.
-_PAKISTAN = timezone(timedelta(hours=5))
 
 _SCRIPTS = {"LATIN": "Latin", "ARABIC": "Urdu"}
 # Zero-width joiners shape Urdu words. The other marks come along when people paste, and say nothing.
@@ -192,7 +192,7 @@ def _reading() -> Generator[Reader]:
 
 def today(now: datetime) -> date:
     """The current day in Pakistan."""
-    return now.astimezone(_PAKISTAN).date()
+    return now.astimezone(TIME_ZONE).date()
 
 
 def _member(enum: type[E], wrapper: Any, value: int) -> E:
@@ -708,6 +708,8 @@ def _write_answer(message: lookup_service_pb2.CheckCnicResponse, answer: Answer)
     message.masked_cnic = answer.masked_cnic
     if answer.as_of:
         message.as_of_time.CopyFrom(_as_of_message(answer.as_of))
+    if answer.provinces_as_of:
+        message.provinces_as_of_time.CopyFrom(_as_of_message(answer.provinces_as_of))
     if answer.person:
         message.person.MergeFromString(answer.person)
     if answer.reason:
@@ -736,8 +738,8 @@ def _disclosed_message(person: Disclosed | Person) -> lookup_service_pb2.Disclos
     )
 
 
-# Answers of some milliseconds share the time.
-@lru_cache(maxsize=1)
+# Answers of some milliseconds share both times.
+@lru_cache(maxsize=2)
 def _as_of_message(time: datetime) -> Timestamp:
     return timestamp(time)
 
@@ -778,6 +780,30 @@ def policy_message(policy: DisclosurePolicy) -> disclosure_pb2.DisclosurePolicy:
         etag=policy.etag,
         updater=f"nodes/{policy.updater}" if policy.updater else "",
         update_time=timestamp(policy.updated_at),
+    )
+
+
+def area(name: str) -> Sequence[str]:
+    """The district of a name, all of them for an empty one.
+
+    Raises:
+        Refused: INVALID_FIELD.
+    """
+    if not name:
+        return tuple(districts())
+    with _reading() as read:
+        found = read.district("district", name)
+    return (found,)
+
+
+def area_month_message(month: AreaMonth, asked: Iterable[str]) -> area_pb2.AreaMonth:
+    """The counts of a month in some districts, as a message."""
+    return area_pb2.AreaMonth(
+        month=f"{month.first_day:%Y-%m}",
+        count_time=timestamp(month.counted_at),
+        districts=[
+            area_pb2.DistrictCount(district=district, offender_count=month.counts.get(district)) for district in asked
+        ],
     )
 
 
@@ -968,6 +994,9 @@ def progress_message(status: FederationStatus, progress: Progress) -> federation
         message.reconcile_found.records = found.records
         message.reconcile_found.only_at_hub = found.only_at_hub
         message.reconcile_found.only_at_node = found.only_at_node
+    if outbox := progress.slowest_outbox:
+        message.complete_time.CopyFrom(timestamp(outbox.complete_until))
+        message.slowest_outbox_id = str(outbox.id)
     return message
 
 

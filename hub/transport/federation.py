@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from uuid import UUID
 
 from hub.domain.errors import Violation, invalid
 from hub.domain.node import NodeState
@@ -71,14 +72,24 @@ class FederationServicer(FederationServiceServicer):
         await self._federation.acknowledge(current_caller(), request.revision)
         return pb.AcknowledgeChangesResponse()
 
+    async def ReportOutbox(self, request: pb.ReportOutboxRequest, context: Any) -> pb.ReportOutboxResponse:
+        outbox_id = UUID(request.outbox_id)
+        if request.closed:
+            await self._federation.close_outbox(current_caller(), outbox_id)
+        else:
+            await self._federation.report_outbox(current_caller(), outbox_id, request.oldest_wait.ToTimedelta())
+        return pb.ReportOutboxResponse()
+
     async def GetFederationStatus(
         self, request: pb.GetFederationStatusRequest, context: Any
     ) -> pb.GetFederationStatusResponse:
         status = await self._federation.status()
+        provinces = status.provinces_as_of
         return pb.GetFederationStatusResponse(
             revision=Revision(status.epoch, status.head.write).token,
             as_of_time=convert.timestamp(status.as_of),
             nodes=[convert.progress_message(status, progress) for progress in status.nodes],
+            provinces_as_of_time=convert.timestamp(provinces) if provinces else None,
         )
 
     async def Reconcile(

@@ -9,6 +9,7 @@ from opentelemetry import metrics
 
 from hub.domain.lookup import Outcome
 from hub.domain.node import Role
+from hub.service.area import AreaStatus
 from hub.service.disclosure import Disclosure
 from hub.service.lookup import Lookup
 from hub.service.vigilance import Vigilance
@@ -18,12 +19,15 @@ from hub.transport.pipeline import current_caller, sender_of
 from nsor.lookup.v1 import lookup_service_pb2 as pb
 from nsor.lookup.v1.lookup_service_pb2_grpc import LookupServiceServicer
 
+_MONTHS = 12
+
 
 class LookupServicer(LookupServiceServicer):
     """Calls the use cases and converts their answers."""
 
-    def __init__(self, lookup: Lookup, disclosure: Disclosure, vigilance: Vigilance) -> None:
+    def __init__(self, lookup: Lookup, area_status: AreaStatus, disclosure: Disclosure, vigilance: Vigilance) -> None:
         self._lookup = lookup
+        self._area_status = area_status
         self._disclosure = disclosure
         self._vigilance = vigilance
         # Read when metrics are collected: to tell a meter of each check would cost a tenth of it.
@@ -68,6 +72,11 @@ class LookupServicer(LookupServiceServicer):
             )
             convert.pad(response, convert.ROSTER_OCTETS)
             yield response
+
+    async def GetAreaStatus(self, request: pb.GetAreaStatusRequest, context: Any) -> pb.GetAreaStatusResponse:
+        districts = convert.area(request.district)
+        months = await self._area_status.months(current_caller(), limit=request.months or _MONTHS)
+        return pb.GetAreaStatusResponse(months=[convert.area_month_message(month, districts) for month in months])
 
     async def GetDisclosurePolicy(
         self, request: pb.GetDisclosurePolicyRequest, context: Any

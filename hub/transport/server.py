@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from grpc_reflection.v1alpha import reflection
 
 from hub.service.access_desk import AccessDesk
+from hub.service.area import AreaStatus
 from hub.service.consents import Consents
 from hub.service.disclosure import Disclosure
 from hub.service.federation import Federation
@@ -82,6 +83,7 @@ class UseCases:
     search: Search
     access_desk: AccessDesk
     lookup: Lookup
+    area_status: AreaStatus
     disclosure: Disclosure
     vigilance: Vigilance
     federation: Federation
@@ -170,7 +172,7 @@ def build_server(
     server = grpc.aio.server(interceptors=[pipeline], options=_OPTIONS)
     add_RegistryServiceServicer_to_server(RegistryServicer(use_cases.registry, use_cases.search, clock), server)
     add_AccessDeskServiceServicer_to_server(AccessDeskServicer(use_cases.access_desk, clock), server)
-    lookup = LookupServicer(use_cases.lookup, use_cases.disclosure, use_cases.vigilance)
+    lookup = LookupServicer(use_cases.lookup, use_cases.area_status, use_cases.disclosure, use_cases.vigilance)
     add_LookupServiceServicer_to_server(lookup, server)
     add_FederationServiceServicer_to_server(
         FederationServicer(use_cases.federation, use_cases.membership, tls.ca_certificates), server

@@ -20,8 +20,9 @@ from nsor.federation.v1.federation_service_pb2 import (
     AcknowledgeChangesRequest,
     GetFederationStatusRequest,
     ListNodesRequest,
+    ReportOutboxRequest,
 )
-from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest
+from nsor.lookup.v1.lookup_service_pb2 import CheckCnicRequest, GetAreaStatusRequest
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesRequest
 from nsor.monitoring.v1.notice_pb2 import TRAVEL_SCOPE_DOMESTIC, AddressChange, NameChange
 from nsor.registry.v1.access_desk_service_pb2 import GetAccessRequestRequest, ListAccessRequestsRequest
@@ -121,7 +122,9 @@ def valid(written: CreateOffenderResponse) -> dict[str, Any]:
         "transfers": ListTransfersRequest(page_size=10, node="nodes/sindh-police"),
         "propagation": GetPropagationRequest(name=name),
         "check": CheckCnicRequest(cnic=written.offender.person.cnic, at_least_revision=written.revision),
+        "area": GetAreaStatusRequest(district="Lahore", months=12),
         "acknowledge": AcknowledgeChangesRequest(revision=written.revision),
+        "report": ReportOutboxRequest(outbox_id=str(UUID(int=1)), closed=True),
         "status": GetFederationStatusRequest(),
         "nodes": ListNodesRequest(page_size=10),
         "travel": notification(name),

@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from nsor.common.v1.officer_pb2 import PURPOSE_VETTING, OfficerContext
-from nsor.federation.v1.federation_service_pb2 import ListNodesResponse
+from nsor.federation.v1.federation_service_pb2 import ListNodesResponse, ReportOutboxResponse
 from nsor.federation.v1.node_pb2 import Node
 from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_CANNOT_ANSWER, OUTCOME_HIT, CheckCnicResponse
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesResponse, RecordNoticeResponse
@@ -238,6 +238,7 @@ async def test_the_examples_of_the_readme_run(
     readme = Path(__file__).parents[2] / "clients/python/README.md"
     examples = re.findall(r"^```python\n(.*?)^```", readme.read_text(), re.DOTALL | re.MULTILINE)
     sdk_hub.answer("CreateOffender", CreateOffenderResponse())
+    sdk_hub.answer("ReportOutbox", ReportOutboxResponse())
     sdk_hub.on["GetSnapshot"] = lambda *_: iter(snapshot_of(1))
     known = {"request": CreateOffenderRequest(offender=Offender(district="Lahore"))}
     for example in examples:

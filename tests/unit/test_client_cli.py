@@ -32,6 +32,7 @@ from nsor.federation.v1.federation_service_pb2 import (
     Event,
     GetFederationStatusResponse,
     ListNodesResponse,
+    ReportOutboxResponse,
     WatchChangesResponse,
 )
 from nsor.federation.v1.node_pb2 import NODE_STATE_ACTIVE, Node
@@ -86,7 +87,7 @@ from nsor.registry.v1.registry_service_pb2 import (
     RowError,
     UpdateOffenderResponse,
 )
-from nsor_client.cli import failures, main
+from nsor_client.cli import failures, main, render
 from nsor_client.cli.offenders import TEMPLATE
 from nsor_client.protojson import from_json, to_json
 from nsor_client.rows import COLUMNS, RowFile
@@ -643,13 +644,19 @@ def test_status_is_a_table_with_a_line_for_each_node(nsor: Nsor, sdk_hub: Script
     sdk_hub.answer("GetFederationStatus", response)
     _, out, _ = nsor("status")
     assert out.endswith("\nNo node has acknowledged anything yet.\n")
-    response.nodes.add(node="nodes/sindh-police", events_behind=12, seconds_behind=3.25)
+    assert "one has not reported" in out
+    sindh_node = response.nodes.add(node="nodes/sindh-police", events_behind=12, seconds_behind=3.25)
+    for time in (response.provinces_as_of_time, sindh_node.complete_time):
+        time.FromJsonString("2026-11-22T05:00:00Z")
+    sindh_node.slowest_outbox_id = "5f3e"
     response.nodes.add(node="nodes/fia")
     code, out, _ = nsor("status")
-    head, _, sindh, fia = out.splitlines()
+    head, provinces, _, sindh, fia = out.splitlines()
     assert code == 0
     assert head.startswith("register at e.7, as known at ")
+    assert provinces.endswith(f"up to {render.moment(response.provinces_as_of_time)}.")
     assert sindh.split()[:3] == ["nodes/sindh-police", "12", "3.2"]
+    assert sindh.endswith(f"{render.moment(sindh_node.complete_time)} by 5f3e")
     assert fia.split()[:3] == ["nodes/fia", "0", "0.0"]
     _, out, _ = nsor("--json", "status")
     assert from_json(out, GetFederationStatusResponse) == response
@@ -703,6 +710,7 @@ def test_the_outbox_queues_without_a_line_sends_and_keeps_what_was_refused(
     sdk_hub.on["CreateOffender"] = refused
     sdk_hub.answer("UpdateOffender", UpdateOffenderResponse(revision="e.7"))
     sdk_hub.answer("RecordNotice", RecordNoticeResponse(revision="e.8"))
+    sdk_hub.answer("ReportOutbox", ReportOutboxResponse())
     code, _, err = nsor("outbox", "send")
     assert code == 6
     assert err.endswith("\n2 written, 1 refused, 0 waiting\n")

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import grpc
 import pytest
 
+from nsor.federation.v1.federation_service_pb2 import ReportOutboxResponse
 from nsor.monitoring.v1.monitoring_service_pb2 import RecordNoticeRequest, RecordNoticeResponse
 from nsor.registry.v1.offender_pb2 import Offender
 from nsor.registry.v1.registry_service_pb2 import CreateOffenderRequest, CreateOffenderResponse
@@ -26,6 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(sdk_hub: ScriptedHub, sdk_ca: CertificateAuthority) -> Iterator[Client]:
+    sdk_hub.answer("ReportOutbox", ReportOutboxResponse())
     with Client(sdk_hub.target, sdk_ca.credentials(), timeout=2) as client:
         yield client
 

@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Self, TypeAlias
@@ -50,6 +50,8 @@ CREATE TABLE IF NOT EXISTS entry (
     refusal    TEXT                                -- why the hub refused it; null while it waits
 ) STRICT
 """
+
+_NAME = "INSERT INTO outbox SELECT ? WHERE NOT EXISTS (SELECT * FROM outbox)"
 
 _REFUSALS = {
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -109,7 +111,8 @@ class Sent:
     Attributes:
         written: entries that the hub wrote; they have left the outbox.
         refused: entries that it refused; they stay, with the reason.
-        stopped_by: why the run ended before the last entry; None if it did not.
+        stopped_by: why the run ended before the last entry, or the hub could not be told how far it came; None if all
+            was done.
     """
 
     written: int
@@ -145,6 +148,9 @@ class Outbox:
             try:
                 self._db.execute(_SCHEMA)
                 self._db.execute("CREATE TABLE IF NOT EXISTS owner (node TEXT NOT NULL) STRICT")
+                self._db.execute("CREATE TABLE IF NOT EXISTS outbox (id TEXT NOT NULL) STRICT")
+                self._db.execute(_NAME, (str(uuid4()),))
+                [[self._id]] = self._db.execute("SELECT id FROM outbox")
             except sqlite3.Error:
                 self._db.close()
                 raise
@@ -154,6 +160,11 @@ class Outbox:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def id(self) -> str:
+        """The id under which the hub knows how far it has come: a UUID, the same for as long as there is the file."""
+        return self._id
 
     def close(self) -> None:
         """Closes the file."""
@@ -209,30 +220,45 @@ class Outbox:
 
         An entry that the hub refuses stays with the reason, and the next one is sent. Where the line breaks,
         the hub is in trouble, or it does not accept this node, the run ends and everything not yet sent waits
-        for the next run.
+        for the next run. At last the hub is told how long the oldest entry waits, so that it knows up to when it has
+        what this node decided: call it every minute or so, also while nothing waits.
 
         Raises:
             OutboxError: another process is sending, or the outbox belongs to another node.
         """
-        written = refused = after = 0
         with self._alone():
             self._claim(client.node)
-            while (entry := self._next(after, "AND refusal IS NULL")) is not None:
-                after = entry.id
-                try:
-                    answer = client.write(entry.request)
-                except NsorError as error:
-                    if not _is_refusal(error):
-                        return Sent(written, refused, error)
-                    self._change("UPDATE entry SET refusal = ? WHERE id = ?", str(error), entry.id)
-                    refused += 1
-                    answer = error
-                else:
-                    self._change("DELETE FROM entry WHERE id = ?", entry.id)
-                    written += 1
-                if on_result:
-                    on_result(entry, answer)
+            sent = self._send(client, on_result)
+            unreported = self._report(client)
+        return replace(sent, stopped_by=sent.stopped_by or unreported)
+
+    def _send(self, client: Client, on_result: OnResult | None) -> Sent:
+        written = refused = after = 0
+        while (entry := self._next(after, "AND refusal IS NULL")) is not None:
+            after = entry.id
+            try:
+                answer = client.write(entry.request)
+            except NsorError as error:
+                if not _is_refusal(error):
+                    return Sent(written, refused, error)
+                self._change("UPDATE entry SET refusal = ? WHERE id = ?", str(error), entry.id)
+                refused += 1
+                answer = error
+            else:
+                self._change("DELETE FROM entry WHERE id = ?", entry.id)
+                written += 1
+            if on_result:
+                on_result(entry, answer)
         return Sent(written, refused, None)
+
+    def _report(self, client: Client) -> NsorError | None:
+        oldest = self._next(0, "AND refusal IS NULL")
+        wait = datetime.now(UTC) - oldest.add_time if oldest else timedelta(0)
+        try:
+            client.report_outbox(self._id, max(wait, timedelta(0)))
+        except NsorError as error:
+            return error
+        return None
 
     def _next(self, after: int, condition: str) -> Entry | None:
         query = f"SELECT * FROM entry WHERE id > ? {condition} ORDER BY id LIMIT 1"

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Generator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
+from datetime import timedelta
 from typing import Self, TypeVar
 from uuid import uuid4
 
@@ -30,6 +31,7 @@ from nsor.federation.v1.federation_service_pb2 import (
     ListNodesResponse,
     ReconcileRequest,
     RenewCertificateRequest,
+    ReportOutboxRequest,
     ResumeNodeRequest,
     RevokeNodeRequest,
     SuspendNodeRequest,
@@ -52,6 +54,8 @@ from nsor.lookup.v1.lookup_service_pb2 import (
     CheckCnicRequest,
     CheckCnicResponse,
     CheckCnicsRequest,
+    GetAreaStatusRequest,
+    GetAreaStatusResponse,
     GetDisclosurePolicyRequest,
     ListLookupAlarmsRequest,
     ListLookupAlarmsResponse,
@@ -133,6 +137,9 @@ from nsor_client.reconciling import Comparison, Reconciliation
 from nsor_client.renewal import LONGEST_WAIT, Background, Schedule, ready, log
 from nsor_client.roster import questions
 from nsor_client.snapshot import SnapshotCheck
+
+# Seconds; the hub takes off so many for the way.
+_LONGEST_REPORT = 10.0
 
 _Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response", bound=Message)
@@ -296,6 +303,18 @@ class Client:
                     raise InternalError(grpc.StatusCode.INTERNAL, "The hub gave more results than numbers, or fewer.")
                 for result in response.results:
                     yield result
+
+    def get_area_status(
+        self, district: str = "", *, months: int = 0, timeout: float | None = None
+    ) -> GetAreaStatusResponse:
+        """Tells how many supervised offenders there are in a district, or in each, month by month; never who.
+
+        Args:
+            district: of the gazetteer; empty for all.
+            months: the newest so many of those that were counted, 1 to 24; 0 means 12.
+        """
+        request = GetAreaStatusRequest(district=district, months=months)
+        return self._call(self._lookup.GetAreaStatus, request, timeout)
 
     def request_consent(
         self,
@@ -1015,6 +1034,30 @@ class Client:
         """States that this node has applied the feed, durably, up to the revision of a response."""
         request = AcknowledgeChangesRequest(revision=revision)
         self._call(self._federation.AcknowledgeChanges, request, timeout)
+
+    def report_outbox(
+        self,
+        outbox_id: str,
+        oldest_wait: timedelta = timedelta(0),
+        *,
+        closed: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """States how far an outbox of this node has come, as `Outbox.send` does. Police and NPB.
+
+        A node with a queue of its own calls it for that every minute or so, under an id made once.
+
+        Args:
+            outbox_id: a UUID.
+            oldest_wait: for how long its oldest write has been waiting; 0 where none waits.
+            closed: it is not used any more, and nobody is to wait for it.
+            timeout: seconds; a report that took longer than 10 would be too old to be believed.
+        """
+        request = ReportOutboxRequest(outbox_id=outbox_id, closed=closed)
+        if oldest_wait:
+            request.oldest_wait.FromTimedelta(oldest_wait)
+        limit = min(self._timeout if timeout is None else timeout, _LONGEST_REPORT)
+        self._call(self._federation.ReportOutbox, request, limit)
 
     def get_federation_status(self, *, timeout: float | None = None) -> GetFederationStatusResponse:
         """Tells how far the register is, and how far behind it each node that follows it."""

@@ -12,6 +12,7 @@ from rich.console import Console
 from nsor_client import CredentialsError, NsorError
 from nsor_client.cli import (
     access,
+    areas,
     certificates,
     checking,
     consents,
@@ -46,7 +47,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (checking, importing, exporting, watching, reconciling, certificates):
+for commands in (checking, areas, importing, exporting, watching, reconciling, certificates):
     app.add_typer(commands.app)
 for name, group in {
     "offender": offenders,

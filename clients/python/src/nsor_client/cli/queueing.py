@@ -115,6 +115,10 @@ def send(context: typer.Context, outbox: OutboxOption) -> None:
     Ends with 0 when everything was written, 6 when the hub refused some
     (they stay, see nsor outbox list), 5 when the line broke: then the rest
     waits for the next run.
+
+    At last the hub is told how far the outbox has come: checks say up to when
+    the records of every province are known. So run it every minute or so,
+    also while nothing waits.
     """
     session = Session.of(context)
 
@@ -137,6 +141,20 @@ def list_outbox(context: typer.Context, outbox: OutboxOption) -> None:
     """Show what waits and what was refused, with the reason; nothing personal."""
     with Outbox(outbox) as queue:
         listing(queue.entries(), as_json=Session.of(context).json)
+
+
+@app.command()
+def forget(
+    context: typer.Context,
+    id: Annotated[str, typer.Argument(metavar="OUTBOX", help="Its id, as nsor status shows it.")],
+) -> None:
+    """Tell the hub that an outbox of this node is lost, or not used any more.
+
+    Until then nothing that was decided since its last report counts as known.
+    """
+    session = Session.of(context)
+    with session.client() as client:
+        client.report_outbox(id, closed=True)
 
 
 @app.command()

@@ -102,7 +102,16 @@ def check(response: CheckCnicResponse) -> str:
         lines.insert(1, name)
     if response.HasField("as_of_time"):
         lines.append(f"As the register was known at {moment(response.as_of_time)}.")
+    if response.outcome == Outcome.OUTCOME_NO_RECORD:
+        lines.append(_provinces(response))
     return "\n".join(lines)
+
+
+def _provinces(response: CheckCnicResponse | GetFederationStatusResponse) -> str:
+    """Up to when the hub has the records of every province."""
+    if not response.HasField("provinces_as_of_time"):
+        return "Up to when the records of every province are here is not known: one has not reported."
+    return f"The records of every province are here up to {moment(response.provinces_as_of_time)}."
 
 
 def policy(found: DisclosurePolicy) -> str:
@@ -259,9 +268,11 @@ def node(found: Node) -> str:
 def status(response: GetFederationStatusResponse) -> str:
     """How far the register is, and a line for each node that follows it."""
     head = f"register at {response.revision}, as known at {moment(response.as_of_time)}"
+    head = f"{clean(head)}\n{_provinces(response)}"
     if not response.nodes:
-        return f"{clean(head)}\nNo node has acknowledged anything yet."
-    rows = [("node", "events behind", "seconds behind", "acknowledged", "certificate ends", "reconciled")]
+        return f"{head}\nNo node has acknowledged anything yet."
+    titles = ("node", "events behind", "seconds behind", "acknowledged", "certificate ends", "reconciled")
+    rows = [(*titles, "complete up to")]
     rows += [
         (
             node.node,
@@ -270,10 +281,11 @@ def status(response: GetFederationStatusResponse) -> str:
             moment(node.acknowledge_time) if node.HasField("acknowledge_time") else "",
             moment(node.certificate_expire_time) if node.HasField("certificate_expire_time") else "",
             _reconciled(node) if node.HasField("reconcile_time") else "",
+            f"{moment(node.complete_time)} by {node.slowest_outbox_id}" if node.HasField("complete_time") else "",
         )
         for node in response.nodes
     ]
-    return "\n".join([clean(head), *table(rows)])
+    return "\n".join([head, *table(rows)])
 
 
 def _reconciled(node: NodeProgress) -> str:

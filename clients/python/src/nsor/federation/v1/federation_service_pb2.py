@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from nsor.common.v1 import access_pb2 as nsor_dot_common_dot_v1_dot_access__pb2
 from nsor.federation.v1 import node_pb2 as nsor_dot_federation_dot_v1_dot_node__pb2
@@ -29,7 +30,7 @@ from nsor.monitoring.v1 import notice_pb2 as nsor_dot_monitoring_dot_v1_dot_noti
 from nsor.registry.v1 import offender_pb2 as nsor_dot_registry_dot_v1_dot_offender__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+nsor/federation/v1/federation_service.proto\x12\x12nsor.federation.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\x1a\x1dnsor/federation/v1/node.proto\x1a\x1fnsor/monitoring/v1/notice.proto\x1a\x1fnsor/registry/v1/offender.proto\"5\n\x13WatchChangesRequest\x12\x1e\n\x05\x61\x66ter\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x05\x61\x66ter\"\x9f\x01\n\x14WatchChangesResponse\x12\x31\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x19.nsor.federation.v1.EventR\x06\x65vents\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\x12\x38\n\nas_of_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x61sOfTime\"\x96\x01\n\x05\x45vent\x12\x1a\n\x08revision\x18\x01 \x01(\tR\x08revision\x12;\n\x0b\x63ommit_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncommitTime\x12\x34\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x1a.nsor.federation.v1.ChangeR\x07\x63hanges\"\x82\x01\n\x06\x43hange\x12\x38\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderH\x00R\x08offender\x12\x34\n\x06notice\x18\x02 \x01(\x0b\x32\x1a.nsor.monitoring.v1.NoticeH\x00R\x06noticeB\x08\n\x06record\"J\n\x12GetSnapshotRequest\x12\x34\n\x11\x61t_least_revision\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x0f\x61tLeastRevision\"\x8e\x02\n\x13GetSnapshotResponse\x12\x1a\n\x08revision\x18\x01 \x01(\tR\x08revision\x12\x38\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x61sOfTime\x12\x38\n\toffenders\x18\x03 \x03(\x0b\x32\x1a.nsor.registry.v1.OffenderR\toffenders\x12\x34\n\x07notices\x18\x04 \x03(\x0b\x32\x1a.nsor.monitoring.v1.NoticeR\x07notices\x12\x31\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x1f.nsor.federation.v1.SnapshotEndR\x03\x65nd\"s\n\x0bSnapshotEnd\x12%\n\x0eoffender_count\x18\x01 \x01(\x03R\roffenderCount\x12!\n\x0cnotice_count\x18\x02 \x01(\x03R\x0bnoticeCount\x12\x1a\n\x08\x63hecksum\x18\x03 \x01(\x0cR\x08\x63hecksum\"D\n\x19\x41\x63knowledgeChangesRequest\x12\'\n\x08revision\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\x18\x80\x01\xc8\x01\x01R\x08revision\"\x1c\n\x1a\x41\x63knowledgeChangesResponse\"\xd8\x01\n\x10ReconcileRequest\x12:\n\x05\x62\x65gin\x18\x01 \x01(\x0b\x32\".nsor.federation.v1.ReconcileBeginH\x00R\x05\x62\x65gin\x12=\n\x06ranges\x18\x02 \x01(\x0b\x32#.nsor.federation.v1.ReconcileRangesH\x00R\x06ranges\x12:\n\x05\x66ound\x18\x03 \x01(\x0b\x32\".nsor.federation.v1.ReconcileFoundH\x00R\x05\x66oundB\r\n\x04step\x12\x05\xbaH\x02\x08\x01\"\x8d\x01\n\x0eReconcileBegin\x12\x45\n\x05scope\x18\x01 \x01(\x0e\x32\".nsor.federation.v1.ReconcileScopeB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x05scope\x12\x34\n\x11\x61t_least_revision\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x0f\x61tLeastRevision\"W\n\x0fReconcileRanges\x12\x44\n\x06ranges\x18\x01 \x03(\x0b\x32\x1f.nsor.federation.v1.RangeDigestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02R\x06ranges\"b\n\x0bRangeDigest\x12/\n\x06prefix\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x32\x10^[0-9a-f]{0,32}$R\x06prefix\x12\"\n\x06\x64igest\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x02h \xc8\x01\x01R\x06\x64igest\"\x87\x01\n\x0eReconcileFound\x12!\n\x07records\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x07records\x12\'\n\x0bonly_at_hub\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\tonlyAtHub\x12)\n\x0conly_at_node\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\nonlyAtNode\"\xc2\x01\n\x11ReconcileResponse\x12\x10\n\x03key\x18\x01 \x01(\x0cR\x03key\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\x12\x38\n\nas_of_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x61sOfTime\x12\x45\n\x0b\x64ifferences\x18\x04 \x03(\x0b\x32#.nsor.federation.v1.RangeDifferenceR\x0b\x64ifferences\"\x80\x01\n\x0fRangeDifference\x12\x16\n\x06prefix\x18\x01 \x01(\tR\x06prefix\x12:\n\x07records\x18\x02 \x03(\x0b\x32 .nsor.federation.v1.HashedRecordR\x07records\x12\x19\n\x08too_many\x18\x03 \x01(\x08R\x07tooMany\"6\n\x0cHashedRecord\x12\x12\n\x04hash\x18\x01 \x01(\x0cR\x04hash\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\"\x1c\n\x1aGetFederationStatusRequest\"\xab\x01\n\x1bGetFederationStatusResponse\x12\x1a\n\x08revision\x18\x01 \x01(\tR\x08revision\x12\x38\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x61sOfTime\x12\x36\n\x05nodes\x18\x03 \x03(\x0b\x32 .nsor.federation.v1.NodeProgressR\x05nodes\"\xb5\x03\n\x0cNodeProgress\x12\x12\n\x04node\x18\x01 \x01(\tR\x04node\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\x12\x45\n\x10\x61\x63knowledge_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0f\x61\x63knowledgeTime\x12#\n\revents_behind\x18\x04 \x01(\x03R\x0c\x65ventsBehind\x12%\n\x0eseconds_behind\x18\x05 \x01(\x01R\rsecondsBehind\x12R\n\x17\x63\x65rtificate_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x15\x63\x65rtificateExpireTime\x12\x41\n\x0ereconcile_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rreconcileTime\x12K\n\x0freconcile_found\x18\x08 \x01(\x0b\x32\".nsor.federation.v1.ReconcileFoundR\x0ereconcileFound\"d\n\x10ListNodesRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\tpageToken\"k\n\x11ListNodesResponse\x12.\n\x05nodes\x18\x01 \x03(\x0b\x32\x18.nsor.federation.v1.NodeR\x05nodes\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbe\x01\n\x11\x43reateNodeRequest\x12\x34\n\x04node\x18\x01 \x01(\x0b\x32\x18.nsor.federation.v1.NodeB\x06\xbaH\x03\xc8\x01\x01R\x04node\x12G\n\x07node_id\x18\x02 \x01(\tB.\xbaH+r&2$^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xc8\x01\x01R\x06nodeId\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"\xb3\x01\n\x12\x43reateNodeResponse\x12,\n\x04node\x18\x01 \x01(\x0b\x32\x18.nsor.federation.v1.NodeR\x04node\x12\'\n\x0f\x65nrolment_token\x18\x02 \x01(\tR\x0e\x65nrolmentToken\x12\x46\n\x11token_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0ftokenExpireTime\"\x93\x01\n\x1b\x43reateEnrolmentTokenRequest\x12H\n\x04name\x18\x01 \x01(\tB4\xbaH1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xc8\x01\x01R\x04name\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"\x8f\x01\n\x1c\x43reateEnrolmentTokenResponse\x12\'\n\x0f\x65nrolment_token\x18\x01 \x01(\tR\x0e\x65nrolmentToken\x12\x46\n\x11token_expire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0ftokenExpireTime\"f\n\x10\x45nrolNodeRequest\x12\x33\n\x0f\x65nrolment_token\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\x0e\x65nrolmentToken\x12\x1d\n\x03\x63sr\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\x18\x80@\xc8\x01\x01R\x03\x63sr\"\x8c\x01\n\x11\x45nrolNodeResponse\x12 \n\x0b\x63\x65rtificate\x18\x01 \x01(\tR\x0b\x63\x65rtificate\x12\'\n\x0f\x63\x61_certificates\x18\x02 \x01(\tR\x0e\x63\x61\x43\x65rtificates\x12,\n\x04node\x18\x03 \x01(\x0b\x32\x18.nsor.federation.v1.NodeR\x04node\"8\n\x17RenewCertificateRequest\x12\x1d\n\x03\x63sr\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\x18\x80@\xc8\x01\x01R\x03\x63sr\"\x93\x01\n\x18RenewCertificateResponse\x12 \n\x0b\x63\x65rtificate\x18\x01 \x01(\tR\x0b\x63\x65rtificate\x12\'\n\x0f\x63\x61_certificates\x18\x02 \x01(\tR\x0e\x63\x61\x43\x65rtificates\x12,\n\x04node\x18\x03 \x01(\x0b\x32\x18.nsor.federation.v1.NodeR\x04node\"\xaf\x01\n\x12SuspendNodeRequest\x12H\n\x04name\x18\x01 \x01(\tB4\xbaH1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xc8\x01\x01R\x04name\x12#\n\x06reason\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x06reason\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"C\n\x13SuspendNodeResponse\x12,\n\x04node\x18\x01 \x01(\x0b\x32\x18.nsor.federation.v1.NodeR\x04node\"\xae\x01\n\x11ResumeNodeRequest\x12H\n\x04name\x18\x01 \x01(\tB4\xbaH1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xc8\x01\x01R\x04name\x12#\n\x06reason\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x06reason\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"B\n\x12ResumeNodeResponse\x12,\n\x04node\x18\x01 \x01(\x0b\x32\x18.nsor.federation.v1.NodeR\x04node\"\xae\x01\n\x11RevokeNodeRequest\x12H\n\x04name\x18\x01 \x01(\tB4\xbaH1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xc8\x01\x01R\x04name\x12#\n\x06reason\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x06reason\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"B\n\x12RevokeNodeResponse\x12,\n\x04node\x18\x01 \x01(\x0b\x32\x18.nsor.federation.v1.NodeR\x04node*c\n\x0eReconcileScope\x12\x1f\n\x1bRECONCILE_SCOPE_UNSPECIFIED\x10\x00\x12\x17\n\x13RECONCILE_SCOPE_OWN\x10\x01\x12\x17\n\x13RECONCILE_SCOPE_ALL\x10\x02\x32\xd4\x0b\n\x11\x46\x65\x64\x65rationService\x12q\n\x0cWatchChanges\x12\'.nsor.federation.v1.WatchChangesRequest\x1a(.nsor.federation.v1.WatchChangesResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x30\x01\x12n\n\x0bGetSnapshot\x12&.nsor.federation.v1.GetSnapshotRequest\x1a\'.nsor.federation.v1.GetSnapshotResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x30\x01\x12\x81\x01\n\x12\x41\x63knowledgeChanges\x12-.nsor.federation.v1.AcknowledgeChangesRequest\x1a..nsor.federation.v1.AcknowledgeChangesResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x12\x84\x01\n\x13GetFederationStatus\x12..nsor.federation.v1.GetFederationStatusRequest\x1a/.nsor.federation.v1.GetFederationStatusResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x12g\n\tReconcile\x12$.nsor.federation.v1.ReconcileRequest\x1a%.nsor.federation.v1.ReconcileResponse\"\t\xaa\xbb\x18\x05\n\x03\x01\x02\x03(\x01\x30\x01\x12\x66\n\tListNodes\x12$.nsor.federation.v1.ListNodesRequest\x1a%.nsor.federation.v1.ListNodesResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x12\x64\n\nCreateNode\x12%.nsor.federation.v1.CreateNodeRequest\x1a&.nsor.federation.v1.CreateNodeResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x12\x82\x01\n\x14\x43reateEnrolmentToken\x12/.nsor.federation.v1.CreateEnrolmentTokenRequest\x1a\x30.nsor.federation.v1.CreateEnrolmentTokenResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x12`\n\tEnrolNode\x12$.nsor.federation.v1.EnrolNodeRequest\x1a%.nsor.federation.v1.EnrolNodeResponse\"\x06\xaa\xbb\x18\x02 \x01\x12~\n\x10RenewCertificate\x12+.nsor.federation.v1.RenewCertificateRequest\x1a,.nsor.federation.v1.RenewCertificateResponse\"\x0f\xaa\xbb\x18\x0b\n\t\x01\x02\x03\x04\x05\x06\x07\x08\t\x12g\n\x0bSuspendNode\x12&.nsor.federation.v1.SuspendNodeRequest\x1a\'.nsor.federation.v1.SuspendNodeResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x12\x64\n\nResumeNode\x12%.nsor.federation.v1.ResumeNodeRequest\x1a&.nsor.federation.v1.ResumeNodeResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x12\x64\n\nRevokeNode\x12%.nsor.federation.v1.RevokeNodeRequest\x1a&.nsor.federation.v1.RevokeNodeResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+nsor/federation/v1/federation_service.proto\x12\x12nsor.federation.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\x1a\x1dnsor/federation/v1/node.proto\x1a\x1fnsor/monitoring/v1/notice.proto\x1a\x1fnsor/registry/v1/offender.proto\"5\n\x13WatchChangesRequest\x12\x1e\n\x05\x61\x66ter\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x05\x61\x66ter\"\x9f\x01\n\x14WatchChangesResponse\x12\x31\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x19.nsor.federation.v1.EventR\x06\x65vents\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\x12\x38\n\nas_of_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x61sOfTime\"\x96\x01\n\x05\x45vent\x12\x1a\n\x08revision\x18\x01 \x01(\tR\x08revision\x12;\n\x0b\x63ommit_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncommitTime\x12\x34\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x1a.nsor.federation.v1.ChangeR\x07\x63hanges\"\x82\x01\n\x06\x43hange\x12\x38\n\x08offender\x18\x01 \x01(\x0b\x32\x1a.nsor.registry.v1.OffenderH\x00R\x08offender\x12\x34\n\x06notice\x18\x02 \x01(\x0b\x32\x1a.nsor.monitoring.v1.NoticeH\x00R\x06noticeB\x08\n\x06record\"J\n\x12GetSnapshotRequest\x12\x34\n\x11\x61t_least_revision\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x0f\x61tLeastRevision\"\x8e\x02\n\x13GetSnapshotResponse\x12\x1a\n\x08revision\x18\x01 \x01(\tR\x08revision\x12\x38\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x61sOfTime\x12\x38\n\toffenders\x18\x03 \x03(\x0b\x32\x1a.nsor.registry.v1.OffenderR\toffenders\x12\x34\n\x07notices\x18\x04 \x03(\x0b\x32\x1a.nsor.monitoring.v1.NoticeR\x07notices\x12\x31\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x1f.nsor.federation.v1.SnapshotEndR\x03\x65nd\"s\n\x0bSnapshotEnd\x12%\n\x0eoffender_count\x18\x01 \x01(\x03R\roffenderCount\x12!\n\x0cnotice_count\x18\x02 \x01(\x03R\x0bnoticeCount\x12\x1a\n\x08\x63hecksum\x18\x03 \x01(\x0cR\x08\x63hecksum\"D\n\x19\x41\x63knowledgeChangesRequest\x12\'\n\x08revision\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\x18\x80\x01\xc8\x01\x01R\x08revision\"\x1c\n\x1a\x41\x63knowledgeChangesResponse\"\xa5\x01\n\x13ReportOutboxRequest\x12(\n\toutbox_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\x08outboxId\x12L\n\x0boldest_wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x06\x08\xc0\x9d\xbd\x96\x01\x32\x00R\noldestWait\x12\x16\n\x06\x63losed\x18\x03 \x01(\x08R\x06\x63losed\"\x16\n\x14ReportOutboxResponse\"\xd8\x01\n\x10ReconcileRequest\x12:\n\x05\x62\x65gin\x18\x01 \x01(\x0b\x32\".nsor.federation.v1.ReconcileBeginH\x00R\x05\x62\x65gin\x12=\n\x06ranges\x18\x02 \x01(\x0b\x32#.nsor.federation.v1.ReconcileRangesH\x00R\x06ranges\x12:\n\x05\x66ound\x18\x03 \x01(\x0b\x32\".nsor.federation.v1.ReconcileFoundH\x00R\x05\x66oundB\r\n\x04step\x12\x05\xbaH\x02\x08\x01\"\x8d\x01\n\x0eReconcileBegin\x12\x45\n\x05scope\x18\x01 \x01(\x0e\x32\".nsor.federation.v1.ReconcileScopeB\x0b\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x05scope\x12\x34\n\x11\x61t_least_revision\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x0f\x61tLeastRevision\"W\n\x0fReconcileRanges\x12\x44\n\x06ranges\x18\x01 \x03(\x0b\x32\x1f.nsor.federation.v1.RangeDigestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02R\x06ranges\"b\n\x0bRangeDigest\x12/\n\x06prefix\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x32\x10^[0-9a-f]{0,32}$R\x06prefix\x12\"\n\x06\x64igest\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x02h \xc8\x01\x01R\x06\x64igest\"\x87\x01\n\x0eReconcileFound\x12!\n\x07records\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x07records\x12\'\n\x0bonly_at_hub\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\tonlyAtHub\x12)\n\x0conly_at_node\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\nonlyAtNode\"\xc2\x01\n\x11ReconcileResponse\x12\x10\n\x03key\x18\x01 \x01(\x0cR\x03key\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\x12\x38\n\nas_of_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x61sOfTime\x12\x45\n\x0b\x64ifferences\x18\x04 \x03(\x0b\x32#.nsor.federation.v1.RangeDifferenceR\x0b\x64ifferences\"\x80\x01\n\x0fRangeDifference\x12\x16\n\x06prefix\x18\x01 \x01(\tR\x06prefix\x12:\n\x07records\x18\x02 \x03(\x0b\x32 .nsor.federation.v1.HashedRecordR\x07records\x12\x19\n\x08too_many\x18\x03 \x01(\x08R\x07tooMany\"6\n\x0cHashedRecord\x12\x12\n\x04hash\x18\x01 \x01(\x0cR\x04hash\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\"\x1c\n\x1aGetFederationStatusRequest\"\xf8\x01\n\x1bGetFederationStatusResponse\x12\x1a\n\x08revision\x18\x01 \x01(\tR\x08revision\x12\x38\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x61sOfTime\x12\x36\n\x05nodes\x18\x03 \x03(\x0b\x32 .nsor.federation.v1.NodeProgressR\x05nodes\x12K\n\x14provinces_as_of_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11provincesAsOfTime\"\xa2\x04\n\x0cNodeProgress\x12\x12\n\x04node\x18\x01 \x01(\tR\x04node\x12\x1a\n\x08revision\x18\x02 \x01(\tR\x08revision\x12\x45\n\x10\x61\x63knowledge_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0f\x61\x63knowledgeTime\x12#\n\revents_behind\x18\x04 \x01(\x03R\x0c\x65ventsBehind\x12%\n\x0eseconds_behind\x18\x05 \x01(\x01R\rsecondsBehind\x12R\n\x17\x63\x65rtificate_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x15\x63\x65rtificateExpireTime\x12\x41\n\x0ereconcile_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rreconcileTime\x12K\n\x0freconcile_found\x18\x08 \x01(\x0b\x32\".nsor.federation.v1.ReconcileFoundR\x0ereconcileFound\x12?\n\rcomplete_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0c\x63ompleteTime\x12*\n\x11slowest_outbox_id\x18\n \x01(\tR\x0fslowestOutboxId\"d\n\x10ListNodesRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\tpageToken\"k\n\x11ListNodesResponse\x12.\n\x05nodes\x18\x01 \x03(\x0b\x32\x18.nsor.federation.v1.NodeR\x05nodes\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbe\x01\n\x11\x43reateNodeRequest\x12\x34\n\x04node\x18\x01 \x01(\x0b\x32\x18.nsor.federation.v1.NodeB\x06\xbaH\x03\xc8\x01\x01R\x04node\x12G\n\x07node_id\x18\x02 \x01(\tB.\xbaH+r&2$^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xc8\x01\x01R\x06nodeId\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"\xb3\x01\n\x12\x43reateNodeResponse\x12,\n\x04node\x18\x01 \x01(\x0b\x32\x18.nsor.federation.v1.NodeR\x04node\x12\'\n\x0f\x65nrolment_token\x18\x02 \x01(\tR\x0e\x65nrolmentToken\x12\x46\n\x11token_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0ftokenExpireTime\"\x93\x01\n\x1b\x43reateEnrolmentTokenRequest\x12H\n\x04name\x18\x01 \x01(\tB4\xbaH1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xc8\x01\x01R\x04name\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"\x8f\x01\n\x1c\x43reateEnrolmentTokenResponse\x12\'\n\x0f\x65nrolment_token\x18\x01 \x01(\tR\x0e\x65nrolmentToken\x12\x46\n\x11token_expire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0ftokenExpireTime\"f\n\x10\x45nrolNodeRequest\x12\x33\n\x0f\x65nrolment_token\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\x0e\x65nrolmentToken\x12\x1d\n\x03\x63sr\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\x18\x80@\xc8\x01\x01R\x03\x63sr\"\x8c\x01\n\x11\x45nrolNodeResponse\x12 \n\x0b\x63\x65rtificate\x18\x01 \x01(\tR\x0b\x63\x65rtificate\x12\'\n\x0f\x63\x61_certificates\x18\x02 \x01(\tR\x0e\x63\x61\x43\x65rtificates\x12,\n\x04node\x18\x03 \x01(\x0b\x32\x18.nsor.federation.v1.NodeR\x04node\"8\n\x17RenewCertificateRequest\x12\x1d\n\x03\x63sr\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\x18\x80@\xc8\x01\x01R\x03\x63sr\"\x93\x01\n\x18RenewCertificateResponse\x12 \n\x0b\x63\x65rtificate\x18\x01 \x01(\tR\x0b\x63\x65rtificate\x12\'\n\x0f\x63\x61_certificates\x18\x02 \x01(\tR\x0e\x63\x61\x43\x65rtificates\x12,\n\x04node\x18\x03 \x01(\x0b\x32\x18.nsor.federation.v1.NodeR\x04node\"\xaf\x01\n\x12SuspendNodeRequest\x12H\n\x04name\x18\x01 \x01(\tB4\xbaH1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xc8\x01\x01R\x04name\x12#\n\x06reason\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x06reason\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"C\n\x13SuspendNodeResponse\x12,\n\x04node\x18\x01 \x01(\x0b\x32\x18.nsor.federation.v1.NodeR\x04node\"\xae\x01\n\x11ResumeNodeRequest\x12H\n\x04name\x18\x01 \x01(\tB4\xbaH1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xc8\x01\x01R\x04name\x12#\n\x06reason\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x06reason\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"B\n\x12ResumeNodeResponse\x12,\n\x04node\x18\x01 \x01(\x0b\x32\x18.nsor.federation.v1.NodeR\x04node\"\xae\x01\n\x11RevokeNodeRequest\x12H\n\x04name\x18\x01 \x01(\tB4\xbaH1r,2*^nodes/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\xc8\x01\x01R\x04name\x12#\n\x06reason\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\x18\xc8\x01\xc8\x01\x01R\x06reason\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"B\n\x12RevokeNodeResponse\x12,\n\x04node\x18\x01 \x01(\x0b\x32\x18.nsor.federation.v1.NodeR\x04node*c\n\x0eReconcileScope\x12\x1f\n\x1bRECONCILE_SCOPE_UNSPECIFIED\x10\x00\x12\x17\n\x13RECONCILE_SCOPE_OWN\x10\x01\x12\x17\n\x13RECONCILE_SCOPE_ALL\x10\x02\x32\xc1\x0c\n\x11\x46\x65\x64\x65rationService\x12q\n\x0cWatchChanges\x12\'.nsor.federation.v1.WatchChangesRequest\x1a(.nsor.federation.v1.WatchChangesResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x30\x01\x12n\n\x0bGetSnapshot\x12&.nsor.federation.v1.GetSnapshotRequest\x1a\'.nsor.federation.v1.GetSnapshotResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x30\x01\x12\x81\x01\n\x12\x41\x63knowledgeChanges\x12-.nsor.federation.v1.AcknowledgeChangesRequest\x1a..nsor.federation.v1.AcknowledgeChangesResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x12k\n\x0cReportOutbox\x12\'.nsor.federation.v1.ReportOutboxRequest\x1a(.nsor.federation.v1.ReportOutboxResponse\"\x08\xaa\xbb\x18\x04\n\x02\x03\x02\x12\x84\x01\n\x13GetFederationStatus\x12..nsor.federation.v1.GetFederationStatusRequest\x1a/.nsor.federation.v1.GetFederationStatusResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x12g\n\tReconcile\x12$.nsor.federation.v1.ReconcileRequest\x1a%.nsor.federation.v1.ReconcileResponse\"\t\xaa\xbb\x18\x05\n\x03\x01\x02\x03(\x01\x30\x01\x12\x66\n\tListNodes\x12$.nsor.federation.v1.ListNodesRequest\x1a%.nsor.federation.v1.ListNodesResponse\"\x0c\xaa\xbb\x18\x08\n\x06\x01\x02\x03\x04\x05\x06\x12\x64\n\nCreateNode\x12%.nsor.federation.v1.CreateNodeRequest\x1a&.nsor.federation.v1.CreateNodeResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x12\x82\x01\n\x14\x43reateEnrolmentToken\x12/.nsor.federation.v1.CreateEnrolmentTokenRequest\x1a\x30.nsor.federation.v1.CreateEnrolmentTokenResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x12`\n\tEnrolNode\x12$.nsor.federation.v1.EnrolNodeRequest\x1a%.nsor.federation.v1.EnrolNodeResponse\"\x06\xaa\xbb\x18\x02 \x01\x12~\n\x10RenewCertificate\x12+.nsor.federation.v1.RenewCertificateRequest\x1a,.nsor.federation.v1.RenewCertificateResponse\"\x0f\xaa\xbb\x18\x0b\n\t\x01\x02\x03\x04\x05\x06\x07\x08\t\x12g\n\x0bSuspendNode\x12&.nsor.federation.v1.SuspendNodeRequest\x1a\'.nsor.federation.v1.SuspendNodeResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x12\x64\n\nResumeNode\x12%.nsor.federation.v1.ResumeNodeRequest\x1a&.nsor.federation.v1.ResumeNodeResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x12\x64\n\nRevokeNode\x12%.nsor.federation.v1.RevokeNodeRequest\x1a&.nsor.federation.v1.RevokeNodeResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +43,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSNAPSHOTREQUEST'].fields_by_name['at_least_revision']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_ACKNOWLEDGECHANGESREQUEST'].fields_by_name['revision']._loaded_options = None
   _globals['_ACKNOWLEDGECHANGESREQUEST'].fields_by_name['revision']._serialized_options = b'\272H\010r\003\030\200\001\310\001\001'
+  _globals['_REPORTOUTBOXREQUEST'].fields_by_name['outbox_id']._loaded_options = None
+  _globals['_REPORTOUTBOXREQUEST'].fields_by_name['outbox_id']._serialized_options = b'\272H\010r\003\260\001\001\310\001\001'
+  _globals['_REPORTOUTBOXREQUEST'].fields_by_name['oldest_wait']._loaded_options = None
+  _globals['_REPORTOUTBOXREQUEST'].fields_by_name['oldest_wait']._serialized_options = b'\272H\r\252\001\n\"\006\010\300\235\275\226\0012\000'
   _globals['_RECONCILEREQUEST'].oneofs_by_name['step']._loaded_options = None
   _globals['_RECONCILEREQUEST'].oneofs_by_name['step']._serialized_options = b'\272H\002\010\001'
   _globals['_RECONCILEBEGIN'].fields_by_name['scope']._loaded_options = None
@@ -104,6 +109,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FEDERATIONSERVICE'].methods_by_name['GetSnapshot']._serialized_options = b'\252\273\030\010\n\006\001\002\003\004\005\006'
   _globals['_FEDERATIONSERVICE'].methods_by_name['AcknowledgeChanges']._loaded_options = None
   _globals['_FEDERATIONSERVICE'].methods_by_name['AcknowledgeChanges']._serialized_options = b'\252\273\030\010\n\006\001\002\003\004\005\006'
+  _globals['_FEDERATIONSERVICE'].methods_by_name['ReportOutbox']._loaded_options = None
+  _globals['_FEDERATIONSERVICE'].methods_by_name['ReportOutbox']._serialized_options = b'\252\273\030\004\n\002\003\002'
   _globals['_FEDERATIONSERVICE'].methods_by_name['GetFederationStatus']._loaded_options = None
   _globals['_FEDERATIONSERVICE'].methods_by_name['GetFederationStatus']._serialized_options = b'\252\273\030\010\n\006\001\002\003\004\005\006'
   _globals['_FEDERATIONSERVICE'].methods_by_name['Reconcile']._loaded_options = None
@@ -124,80 +131,84 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FEDERATIONSERVICE'].methods_by_name['ResumeNode']._serialized_options = b'\252\273\030\003\n\001\002'
   _globals['_FEDERATIONSERVICE'].methods_by_name['RevokeNode']._loaded_options = None
   _globals['_FEDERATIONSERVICE'].methods_by_name['RevokeNode']._serialized_options = b'\252\273\030\003\n\001\002'
-  _globals['_RECONCILESCOPE']._serialized_start=5087
-  _globals['_RECONCILESCOPE']._serialized_end=5186
-  _globals['_WATCHCHANGESREQUEST']._serialized_start=226
-  _globals['_WATCHCHANGESREQUEST']._serialized_end=279
-  _globals['_WATCHCHANGESRESPONSE']._serialized_start=282
-  _globals['_WATCHCHANGESRESPONSE']._serialized_end=441
-  _globals['_EVENT']._serialized_start=444
-  _globals['_EVENT']._serialized_end=594
-  _globals['_CHANGE']._serialized_start=597
-  _globals['_CHANGE']._serialized_end=727
-  _globals['_GETSNAPSHOTREQUEST']._serialized_start=729
-  _globals['_GETSNAPSHOTREQUEST']._serialized_end=803
-  _globals['_GETSNAPSHOTRESPONSE']._serialized_start=806
-  _globals['_GETSNAPSHOTRESPONSE']._serialized_end=1076
-  _globals['_SNAPSHOTEND']._serialized_start=1078
-  _globals['_SNAPSHOTEND']._serialized_end=1193
-  _globals['_ACKNOWLEDGECHANGESREQUEST']._serialized_start=1195
-  _globals['_ACKNOWLEDGECHANGESREQUEST']._serialized_end=1263
-  _globals['_ACKNOWLEDGECHANGESRESPONSE']._serialized_start=1265
-  _globals['_ACKNOWLEDGECHANGESRESPONSE']._serialized_end=1293
-  _globals['_RECONCILEREQUEST']._serialized_start=1296
-  _globals['_RECONCILEREQUEST']._serialized_end=1512
-  _globals['_RECONCILEBEGIN']._serialized_start=1515
-  _globals['_RECONCILEBEGIN']._serialized_end=1656
-  _globals['_RECONCILERANGES']._serialized_start=1658
-  _globals['_RECONCILERANGES']._serialized_end=1745
-  _globals['_RANGEDIGEST']._serialized_start=1747
-  _globals['_RANGEDIGEST']._serialized_end=1845
-  _globals['_RECONCILEFOUND']._serialized_start=1848
-  _globals['_RECONCILEFOUND']._serialized_end=1983
-  _globals['_RECONCILERESPONSE']._serialized_start=1986
-  _globals['_RECONCILERESPONSE']._serialized_end=2180
-  _globals['_RANGEDIFFERENCE']._serialized_start=2183
-  _globals['_RANGEDIFFERENCE']._serialized_end=2311
-  _globals['_HASHEDRECORD']._serialized_start=2313
-  _globals['_HASHEDRECORD']._serialized_end=2367
-  _globals['_GETFEDERATIONSTATUSREQUEST']._serialized_start=2369
-  _globals['_GETFEDERATIONSTATUSREQUEST']._serialized_end=2397
-  _globals['_GETFEDERATIONSTATUSRESPONSE']._serialized_start=2400
-  _globals['_GETFEDERATIONSTATUSRESPONSE']._serialized_end=2571
-  _globals['_NODEPROGRESS']._serialized_start=2574
-  _globals['_NODEPROGRESS']._serialized_end=3011
-  _globals['_LISTNODESREQUEST']._serialized_start=3013
-  _globals['_LISTNODESREQUEST']._serialized_end=3113
-  _globals['_LISTNODESRESPONSE']._serialized_start=3115
-  _globals['_LISTNODESRESPONSE']._serialized_end=3222
-  _globals['_CREATENODEREQUEST']._serialized_start=3225
-  _globals['_CREATENODEREQUEST']._serialized_end=3415
-  _globals['_CREATENODERESPONSE']._serialized_start=3418
-  _globals['_CREATENODERESPONSE']._serialized_end=3597
-  _globals['_CREATEENROLMENTTOKENREQUEST']._serialized_start=3600
-  _globals['_CREATEENROLMENTTOKENREQUEST']._serialized_end=3747
-  _globals['_CREATEENROLMENTTOKENRESPONSE']._serialized_start=3750
-  _globals['_CREATEENROLMENTTOKENRESPONSE']._serialized_end=3893
-  _globals['_ENROLNODEREQUEST']._serialized_start=3895
-  _globals['_ENROLNODEREQUEST']._serialized_end=3997
-  _globals['_ENROLNODERESPONSE']._serialized_start=4000
-  _globals['_ENROLNODERESPONSE']._serialized_end=4140
-  _globals['_RENEWCERTIFICATEREQUEST']._serialized_start=4142
-  _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=4198
-  _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=4201
-  _globals['_RENEWCERTIFICATERESPONSE']._serialized_end=4348
-  _globals['_SUSPENDNODEREQUEST']._serialized_start=4351
-  _globals['_SUSPENDNODEREQUEST']._serialized_end=4526
-  _globals['_SUSPENDNODERESPONSE']._serialized_start=4528
-  _globals['_SUSPENDNODERESPONSE']._serialized_end=4595
-  _globals['_RESUMENODEREQUEST']._serialized_start=4598
-  _globals['_RESUMENODEREQUEST']._serialized_end=4772
-  _globals['_RESUMENODERESPONSE']._serialized_start=4774
-  _globals['_RESUMENODERESPONSE']._serialized_end=4840
-  _globals['_REVOKENODEREQUEST']._serialized_start=4843
-  _globals['_REVOKENODEREQUEST']._serialized_end=5017
-  _globals['_REVOKENODERESPONSE']._serialized_start=5019
-  _globals['_REVOKENODERESPONSE']._serialized_end=5085
-  _globals['_FEDERATIONSERVICE']._serialized_start=5189
-  _globals['_FEDERATIONSERVICE']._serialized_end=6681
+  _globals['_RECONCILESCOPE']._serialized_start=5497
+  _globals['_RECONCILESCOPE']._serialized_end=5596
+  _globals['_WATCHCHANGESREQUEST']._serialized_start=258
+  _globals['_WATCHCHANGESREQUEST']._serialized_end=311
+  _globals['_WATCHCHANGESRESPONSE']._serialized_start=314
+  _globals['_WATCHCHANGESRESPONSE']._serialized_end=473
+  _globals['_EVENT']._serialized_start=476
+  _globals['_EVENT']._serialized_end=626
+  _globals['_CHANGE']._serialized_start=629
+  _globals['_CHANGE']._serialized_end=759
+  _globals['_GETSNAPSHOTREQUEST']._serialized_start=761
+  _globals['_GETSNAPSHOTREQUEST']._serialized_end=835
+  _globals['_GETSNAPSHOTRESPONSE']._serialized_start=838
+  _globals['_GETSNAPSHOTRESPONSE']._serialized_end=1108
+  _globals['_SNAPSHOTEND']._serialized_start=1110
+  _globals['_SNAPSHOTEND']._serialized_end=1225
+  _globals['_ACKNOWLEDGECHANGESREQUEST']._serialized_start=1227
+  _globals['_ACKNOWLEDGECHANGESREQUEST']._serialized_end=1295
+  _globals['_ACKNOWLEDGECHANGESRESPONSE']._serialized_start=1297
+  _globals['_ACKNOWLEDGECHANGESRESPONSE']._serialized_end=1325
+  _globals['_REPORTOUTBOXREQUEST']._serialized_start=1328
+  _globals['_REPORTOUTBOXREQUEST']._serialized_end=1493
+  _globals['_REPORTOUTBOXRESPONSE']._serialized_start=1495
+  _globals['_REPORTOUTBOXRESPONSE']._serialized_end=1517
+  _globals['_RECONCILEREQUEST']._serialized_start=1520
+  _globals['_RECONCILEREQUEST']._serialized_end=1736
+  _globals['_RECONCILEBEGIN']._serialized_start=1739
+  _globals['_RECONCILEBEGIN']._serialized_end=1880
+  _globals['_RECONCILERANGES']._serialized_start=1882
+  _globals['_RECONCILERANGES']._serialized_end=1969
+  _globals['_RANGEDIGEST']._serialized_start=1971
+  _globals['_RANGEDIGEST']._serialized_end=2069
+  _globals['_RECONCILEFOUND']._serialized_start=2072
+  _globals['_RECONCILEFOUND']._serialized_end=2207
+  _globals['_RECONCILERESPONSE']._serialized_start=2210
+  _globals['_RECONCILERESPONSE']._serialized_end=2404
+  _globals['_RANGEDIFFERENCE']._serialized_start=2407
+  _globals['_RANGEDIFFERENCE']._serialized_end=2535
+  _globals['_HASHEDRECORD']._serialized_start=2537
+  _globals['_HASHEDRECORD']._serialized_end=2591
+  _globals['_GETFEDERATIONSTATUSREQUEST']._serialized_start=2593
+  _globals['_GETFEDERATIONSTATUSREQUEST']._serialized_end=2621
+  _globals['_GETFEDERATIONSTATUSRESPONSE']._serialized_start=2624
+  _globals['_GETFEDERATIONSTATUSRESPONSE']._serialized_end=2872
+  _globals['_NODEPROGRESS']._serialized_start=2875
+  _globals['_NODEPROGRESS']._serialized_end=3421
+  _globals['_LISTNODESREQUEST']._serialized_start=3423
+  _globals['_LISTNODESREQUEST']._serialized_end=3523
+  _globals['_LISTNODESRESPONSE']._serialized_start=3525
+  _globals['_LISTNODESRESPONSE']._serialized_end=3632
+  _globals['_CREATENODEREQUEST']._serialized_start=3635
+  _globals['_CREATENODEREQUEST']._serialized_end=3825
+  _globals['_CREATENODERESPONSE']._serialized_start=3828
+  _globals['_CREATENODERESPONSE']._serialized_end=4007
+  _globals['_CREATEENROLMENTTOKENREQUEST']._serialized_start=4010
+  _globals['_CREATEENROLMENTTOKENREQUEST']._serialized_end=4157
+  _globals['_CREATEENROLMENTTOKENRESPONSE']._serialized_start=4160
+  _globals['_CREATEENROLMENTTOKENRESPONSE']._serialized_end=4303
+  _globals['_ENROLNODEREQUEST']._serialized_start=4305
+  _globals['_ENROLNODEREQUEST']._serialized_end=4407
+  _globals['_ENROLNODERESPONSE']._serialized_start=4410
+  _globals['_ENROLNODERESPONSE']._serialized_end=4550
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_start=4552
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=4608
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=4611
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_end=4758
+  _globals['_SUSPENDNODEREQUEST']._serialized_start=4761
+  _globals['_SUSPENDNODEREQUEST']._serialized_end=4936
+  _globals['_SUSPENDNODERESPONSE']._serialized_start=4938
+  _globals['_SUSPENDNODERESPONSE']._serialized_end=5005
+  _globals['_RESUMENODEREQUEST']._serialized_start=5008
+  _globals['_RESUMENODEREQUEST']._serialized_end=5182
+  _globals['_RESUMENODERESPONSE']._serialized_start=5184
+  _globals['_RESUMENODERESPONSE']._serialized_end=5250
+  _globals['_REVOKENODEREQUEST']._serialized_start=5253
+  _globals['_REVOKENODEREQUEST']._serialized_end=5427
+  _globals['_REVOKENODERESPONSE']._serialized_start=5429
+  _globals['_REVOKENODERESPONSE']._serialized_end=5495
+  _globals['_FEDERATIONSERVICE']._serialized_start=5599
+  _globals['_FEDERATIONSERVICE']._serialized_end=7200
 # @@protoc_insertion_point(module_scope)

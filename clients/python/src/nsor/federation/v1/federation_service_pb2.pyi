@@ -5,6 +5,7 @@ What holds the federation together: its nodes and the feed of changes."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -311,6 +312,57 @@ class AcknowledgeChangesResponse(_message.Message):
 Global___AcknowledgeChangesResponse: _TypeAlias = AcknowledgeChangesResponse  # noqa: Y015
 
 @_typing.final
+class ReportOutboxRequest(_message.Message):
+    """Request of ReportOutbox."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTBOX_ID_FIELD_NUMBER: _builtins.int
+    OLDEST_WAIT_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
+    outbox_id: _builtins.str
+    """Required. The outbox: a UUID that it keeps. A node has 1,000 at most."""
+    closed: _builtins.bool
+    """The outbox is not used any more, and what waited in it will not come: nobody is to wait for it."""
+    @_builtins.property
+    def oldest_wait(self) -> _duration_pb2.Duration:
+        """For how long the oldest write in it has been waiting. Not set: none waits. A time span and not a point of time, so
+        that a clock that is wrong does no harm.
+        """
+
+    def __init__(
+        self,
+        *,
+        outbox_id: _builtins.str = ...,
+        oldest_wait: _duration_pb2.Duration | None = ...,
+        closed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_wait", b"oldest_wait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "oldest_wait", b"oldest_wait", "outbox_id", b"outbox_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportOutboxRequest: _TypeAlias = ReportOutboxRequest  # noqa: Y015
+
+@_typing.final
+class ReportOutboxResponse(_message.Message):
+    """Response of ReportOutbox."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportOutboxResponse: _TypeAlias = ReportOutboxResponse  # noqa: Y015
+
+@_typing.final
 class ReconcileRequest(_message.Message):
     """Request of Reconcile."""
 
@@ -576,6 +628,7 @@ class GetFederationStatusResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     AS_OF_TIME_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
+    PROVINCES_AS_OF_TIME_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     """Newest revision of the register."""
     @_builtins.property
@@ -584,7 +637,15 @@ class GetFederationStatusResponse(_message.Message):
 
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeProgress]:
-        """One for each node that has acknowledged anything or compared registers, ordered by name."""
+        """One for each node that has acknowledged anything, compared registers or reported an outbox, and for each police node
+        that was not revoked, ordered by name.
+        """
+
+    @_builtins.property
+    def provinces_as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """The earliest `complete_time` of the police nodes that were not revoked: up to then the records of every province are
+        known. Not set while one of them has none.
+        """
 
     def __init__(
         self,
@@ -592,10 +653,11 @@ class GetFederationStatusResponse(_message.Message):
         revision: _builtins.str = ...,
         as_of_time: _timestamp_pb2.Timestamp | None = ...,
         nodes: _abc.Iterable[Global___NodeProgress] | None = ...,
+        provinces_as_of_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "provinces_as_of_time", b"provinces_as_of_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "nodes", b"nodes", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "nodes", b"nodes", "provinces_as_of_time", b"provinces_as_of_time", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -615,6 +677,8 @@ class NodeProgress(_message.Message):
     CERTIFICATE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     RECONCILE_TIME_FIELD_NUMBER: _builtins.int
     RECONCILE_FOUND_FIELD_NUMBER: _builtins.int
+    COMPLETE_TIME_FIELD_NUMBER: _builtins.int
+    SLOWEST_OUTBOX_ID_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """The node, `nodes/{node}`."""
     revision: _builtins.str
@@ -623,6 +687,8 @@ class NodeProgress(_message.Message):
     """Events that it has not acknowledged."""
     seconds_behind: _builtins.float
     """Age of the oldest event that it has not acknowledged, in seconds; 0 when there is none."""
+    slowest_outbox_id: _builtins.str
+    """The outbox that holds `complete_time` back, by its id: the one whose report is the oldest, or in which a write waits."""
     @_builtins.property
     def acknowledge_time(self) -> _timestamp_pb2.Timestamp:
         """When it did."""
@@ -639,6 +705,12 @@ class NodeProgress(_message.Message):
     def reconcile_found(self) -> Global___ReconcileFound:
         """What it found then."""
 
+    @_builtins.property
+    def complete_time(self) -> _timestamp_pb2.Timestamp:
+        """Everything that the node decided before this time is on the register, as far as its outboxes report. Not set before
+        one did.
+        """
+
     def __init__(
         self,
         *,
@@ -650,10 +722,12 @@ class NodeProgress(_message.Message):
         certificate_expire_time: _timestamp_pb2.Timestamp | None = ...,
         reconcile_time: _timestamp_pb2.Timestamp | None = ...,
         reconcile_found: Global___ReconcileFound | None = ...,
+        complete_time: _timestamp_pb2.Timestamp | None = ...,
+        slowest_outbox_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "certificate_expire_time", b"certificate_expire_time", "reconcile_found", b"reconcile_found", "reconcile_time", b"reconcile_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "certificate_expire_time", b"certificate_expire_time", "complete_time", b"complete_time", "reconcile_found", b"reconcile_found", "reconcile_time", b"reconcile_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "certificate_expire_time", b"certificate_expire_time", "events_behind", b"events_behind", "node", b"node", "reconcile_found", b"reconcile_found", "reconcile_time", b"reconcile_time", "revision", b"revision", "seconds_behind", b"seconds_behind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "certificate_expire_time", b"certificate_expire_time", "complete_time", b"complete_time", "events_behind", b"events_behind", "node", b"node", "reconcile_found", b"reconcile_found", "reconcile_time", b"reconcile_time", "revision", b"revision", "seconds_behind", b"seconds_behind", "slowest_outbox_id", b"slowest_outbox_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -50,6 +50,11 @@ class FederationServiceStub:
                 request_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.AcknowledgeChangesRequest.SerializeToString,
                 response_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.AcknowledgeChangesResponse.FromString,
                 _registered_method=True)
+        self.ReportOutbox = channel.unary_unary(
+                '/nsor.federation.v1.FederationService/ReportOutbox',
+                request_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.ReportOutboxRequest.SerializeToString,
+                response_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.ReportOutboxResponse.FromString,
+                _registered_method=True)
         self.GetFederationStatus = channel.unary_unary(
                 '/nsor.federation.v1.FederationService/GetFederationStatus',
                 request_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.GetFederationStatusRequest.SerializeToString,
@@ -140,8 +145,23 @@ class FederationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportOutbox(self, request, context):
+        """States how far the caller's own writes have come: what it decided before, its officers having put it into an outbox,
+        is on the register, but for what still waits. So checks can say up to when the records of every province are known.
+        To be called for each outbox of the node, every minute or so, also while nothing waits; the newest report of an outbox
+        counts. A node that has no queue reports under an id that it made once.
+
+        Give it a deadline of 10 seconds at most, and never send the same twice: the hub takes a report for 10 seconds older
+        than its arrival.
+
+        Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetFederationStatus(self, request, context):
-        """Shows, for each node that has followed the feed, how far it is behind.
+        """Shows how far each node is that has followed the feed, compared registers or reported an outbox, and each police node.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -261,6 +281,11 @@ def add_FederationServiceServicer_to_server(servicer, server):
                     servicer.AcknowledgeChanges,
                     request_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.AcknowledgeChangesRequest.FromString,
                     response_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.AcknowledgeChangesResponse.SerializeToString,
+            ),
+            'ReportOutbox': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportOutbox,
+                    request_deserializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.ReportOutboxRequest.FromString,
+                    response_serializer=nsor_dot_federation_dot_v1_dot_federation__service__pb2.ReportOutboxResponse.SerializeToString,
             ),
             'GetFederationStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetFederationStatus,
@@ -395,6 +420,33 @@ class FederationService:
             '/nsor.federation.v1.FederationService/AcknowledgeChanges',
             nsor_dot_federation_dot_v1_dot_federation__service__pb2.AcknowledgeChangesRequest.SerializeToString,
             nsor_dot_federation_dot_v1_dot_federation__service__pb2.AcknowledgeChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportOutbox(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.federation.v1.FederationService/ReportOutbox',
+            nsor_dot_federation_dot_v1_dot_federation__service__pb2.ReportOutboxRequest.SerializeToString,
+            nsor_dot_federation_dot_v1_dot_federation__service__pb2.ReportOutboxResponse.FromString,
             options,
             channel_credentials,
             insecure,

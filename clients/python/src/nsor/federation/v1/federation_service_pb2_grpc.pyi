@@ -55,8 +55,19 @@ class FederationServiceStub:
 
     Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
     """
+    ReportOutbox: _grpc.UnaryUnaryMultiCallable[_federation_service_pb2.ReportOutboxRequest, _federation_service_pb2.ReportOutboxResponse]
+    """States how far the caller's own writes have come: what it decided before, its officers having put it into an outbox,
+    is on the register, but for what still waits. So checks can say up to when the records of every province are known.
+    To be called for each outbox of the node, every minute or so, also while nothing waits; the newest report of an outbox
+    counts. A node that has no queue reports under an id that it made once.
+
+    Give it a deadline of 10 seconds at most, and never send the same twice: the hub takes a report for 10 seconds older
+    than its arrival.
+
+    Errors: INVALID_FIELD.
+    """
     GetFederationStatus: _grpc.UnaryUnaryMultiCallable[_federation_service_pb2.GetFederationStatusRequest, _federation_service_pb2.GetFederationStatusResponse]
-    """Shows, for each node that has followed the feed, how far it is behind."""
+    """Shows how far each node is that has followed the feed, compared registers or reported an outbox, and each police node."""
     Reconcile: _grpc.StreamStreamMultiCallable[_federation_service_pb2.ReconcileRequest, _federation_service_pb2.ReconcileResponse]
     """Compares the caller's own register with the hub's, so that each can be told what the other lacks. Few octets travel
     where little differs: the node sends digests of ranges, the hub answers with those that differ.
@@ -146,8 +157,19 @@ class FederationServiceAsyncStub(FederationServiceStub):
 
     Errors: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_COMPACTED, REVISION_NOT_REACHED.
     """
+    ReportOutbox: _aio.UnaryUnaryMultiCallable[_federation_service_pb2.ReportOutboxRequest, _federation_service_pb2.ReportOutboxResponse]  # type: ignore[assignment]
+    """States how far the caller's own writes have come: what it decided before, its officers having put it into an outbox,
+    is on the register, but for what still waits. So checks can say up to when the records of every province are known.
+    To be called for each outbox of the node, every minute or so, also while nothing waits; the newest report of an outbox
+    counts. A node that has no queue reports under an id that it made once.
+
+    Give it a deadline of 10 seconds at most, and never send the same twice: the hub takes a report for 10 seconds older
+    than its arrival.
+
+    Errors: INVALID_FIELD.
+    """
     GetFederationStatus: _aio.UnaryUnaryMultiCallable[_federation_service_pb2.GetFederationStatusRequest, _federation_service_pb2.GetFederationStatusResponse]  # type: ignore[assignment]
-    """Shows, for each node that has followed the feed, how far it is behind."""
+    """Shows how far each node is that has followed the feed, compared registers or reported an outbox, and each police node."""
     Reconcile: _aio.StreamStreamMultiCallable[_federation_service_pb2.ReconcileRequest, _federation_service_pb2.ReconcileResponse]  # type: ignore[assignment]
     """Compares the caller's own register with the hub's, so that each can be told what the other lacks. Few octets travel
     where little differs: the node sends digests of ranges, the hub answers with those that differ.
@@ -254,12 +276,29 @@ class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ReportOutbox(
+        self,
+        request: _federation_service_pb2.ReportOutboxRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_service_pb2.ReportOutboxResponse, _abc.Awaitable[_federation_service_pb2.ReportOutboxResponse]]:
+        """States how far the caller's own writes have come: what it decided before, its officers having put it into an outbox,
+        is on the register, but for what still waits. So checks can say up to when the records of every province are known.
+        To be called for each outbox of the node, every minute or so, also while nothing waits; the newest report of an outbox
+        counts. A node that has no queue reports under an id that it made once.
+
+        Give it a deadline of 10 seconds at most, and never send the same twice: the hub takes a report for 10 seconds older
+        than its arrival.
+
+        Errors: INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
     def GetFederationStatus(
         self,
         request: _federation_service_pb2.GetFederationStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_federation_service_pb2.GetFederationStatusResponse, _abc.Awaitable[_federation_service_pb2.GetFederationStatusResponse]]:
-        """Shows, for each node that has followed the feed, how far it is behind."""
+        """Shows how far each node is that has followed the feed, compared registers or reported an outbox, and each police node."""
 
     @_abc_1.abstractmethod
     def Reconcile(

@@ -26,12 +26,13 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from nsor.common.v1 import access_pb2 as nsor_dot_common_dot_v1_dot_access__pb2
 from nsor.common.v1 import officer_pb2 as nsor_dot_common_dot_v1_dot_officer__pb2
 from nsor.lookup.v1 import alarm_pb2 as nsor_dot_lookup_dot_v1_dot_alarm__pb2
+from nsor.lookup.v1 import area_pb2 as nsor_dot_lookup_dot_v1_dot_area__pb2
 from nsor.lookup.v1 import consent_pb2 as nsor_dot_lookup_dot_v1_dot_consent__pb2
 from nsor.lookup.v1 import disclosure_pb2 as nsor_dot_lookup_dot_v1_dot_disclosure__pb2
 from nsor.registry.v1 import offender_pb2 as nsor_dot_registry_dot_v1_dot_offender__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#nsor/lookup/v1/lookup_service.proto\x12\x0ensor.lookup.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\x1a\x1cnsor/common/v1/officer.proto\x1a\x1ansor/lookup/v1/alarm.proto\x1a\x1cnsor/lookup/v1/consent.proto\x1a\x1fnsor/lookup/v1/disclosure.proto\x1a\x1fnsor/registry/v1/offender.proto\"\x85\x02\n\x10\x43heckCnicRequest\x12 \n\x04\x63nic\x18\x01 \x01(\tB\x0c\xb0\xbb\x18\x01\xbaH\x05r\x03\x18\xd0\x0fR\x04\x63nic\x12\x38\n\x07officer\x18\x02 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\x12\x34\n\x11\x61t_least_revision\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x0f\x61tLeastRevision\x12\'\n\x08\x65nd_user\x18\x04 \x01(\x0c\x42\x0c\xbaH\tz\x04\x10\x10\x18 \xd8\x01\x01R\x07\x65ndUser\x12\x36\n\x07\x63onsent\x18\x05 \x01(\x0b\x32\x1c.nsor.lookup.v1.GivenConsentR\x07\x63onsent\"\xe6\x02\n\x11\x43heckCnicResponse\x12\x31\n\x07outcome\x18\x01 \x01(\x0e\x32\x17.nsor.lookup.v1.OutcomeR\x07outcome\x12\x38\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x61sOfTime\x12\x1a\n\x08revision\x18\x03 \x01(\tR\x08revision\x12\x37\n\x06person\x18\x04 \x01(\x0b\x32\x1f.nsor.lookup.v1.DisclosedPersonR\x06person\x12\x1f\n\x0bmasked_cnic\x18\x05 \x01(\tR\nmaskedCnic\x12T\n\x14\x63\x61nnot_answer_reason\x18\x06 \x01(\x0e\x32\".nsor.lookup.v1.CannotAnswerReasonR\x12\x63\x61nnotAnswerReason\x12\x18\n\x07padding\x18\x07 \x01(\x0cR\x07padding\"\xb1\x01\n\x11\x43heckCnicsRequest\x12,\n\x05\x63nics\x18\x01 \x03(\tB\x16\xb0\xbb\x18\x01\xbaH\x0f\x92\x01\x0c\x08\x01\x10\xe8\x07\"\x05r\x03\x18\xd0\x0fR\x05\x63nics\x12\x38\n\x07officer\x18\x02 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\x12\x34\n\x11\x61t_least_revision\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x0f\x61tLeastRevision\"\xa3\x01\n\x12\x43heckCnicsResponse\x12;\n\x07results\x18\x01 \x03(\x0b\x32!.nsor.lookup.v1.CheckCnicResponseR\x07results\x12\x36\n\x07summary\x18\x02 \x01(\x0b\x32\x1c.nsor.lookup.v1.CheckSummaryR\x07summary\x12\x18\n\x07padding\x18\x03 \x01(\x0cR\x07padding\"\xb1\x01\n\x0c\x43heckSummary\x12\x1b\n\thit_count\x18\x01 \x01(\x05R\x08hitCount\x12&\n\x0fno_record_count\x18\x02 \x01(\x05R\rnoRecordCount\x12,\n\x12invalid_cnic_count\x18\x03 \x01(\x05R\x10invalidCnicCount\x12.\n\x13\x63\x61nnot_answer_count\x18\x04 \x01(\x05R\x11\x63\x61nnotAnswerCount\"\xb1\x02\n\x0f\x44isclosedPerson\x12!\n\tfull_name\x18\x01 \x01(\tB\x04\xb0\xbb\x18\x01R\x08\x66ullName\x12&\n\x0c\x66ull_name_ur\x18\x02 \x01(\tB\x04\xb0\xbb\x18\x01R\nfullNameUr\x12)\n\rguardian_name\x18\x03 \x01(\tB\x04\xb0\xbb\x18\x01R\x0cguardianName\x12.\n\x10guardian_name_ur\x18\x04 \x01(\tB\x04\xb0\xbb\x18\x01R\x0eguardianNameUr\x12O\n\x11guardian_relation\x18\x05 \x01(\x0e\x32\".nsor.registry.v1.GuardianRelationR\x10guardianRelation\x12\'\n\x03sex\x18\x06 \x01(\x0e\x32\x15.nsor.registry.v1.SexR\x03sex\"\x1c\n\x1aGetDisclosurePolicyRequest\"W\n\x1bGetDisclosurePolicyResponse\x12\x38\n\x06policy\x18\x01 \x01(\x0b\x32 .nsor.lookup.v1.DisclosurePolicyR\x06policy\"\xcf\x01\n\x1dUpdateDisclosurePolicyRequest\x12@\n\x06policy\x18\x01 \x01(\x0b\x32 .nsor.lookup.v1.DisclosurePolicyB\x06\xbaH\x03\xc8\x01\x01R\x06policy\x12@\n\x07officer\x18\x02 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextB\x06\xbaH\x03\xc8\x01\x01R\x07officer\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"Z\n\x1eUpdateDisclosurePolicyResponse\x12\x38\n\x06policy\x18\x01 \x01(\x0b\x32 .nsor.lookup.v1.DisclosurePolicyR\x06policy\"k\n\x17ListLookupAlarmsRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\tpageToken\"w\n\x18ListLookupAlarmsResponse\x12\x33\n\x06\x61larms\x18\x01 \x03(\x0b\x32\x1b.nsor.lookup.v1.LookupAlarmR\x06\x61larms\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\x7f\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0f\n\x0bOUTCOME_HIT\x10\x01\x12\x15\n\x11OUTCOME_NO_RECORD\x10\x02\x12\x18\n\x14OUTCOME_INVALID_CNIC\x10\x03\x12\x19\n\x15OUTCOME_CANNOT_ANSWER\x10\x04*\xda\x01\n\x12\x43\x61nnotAnswerReason\x12$\n CANNOT_ANSWER_REASON_UNSPECIFIED\x10\x00\x12#\n\x1f\x43\x41NNOT_ANSWER_REASON_STALE_DATA\x10\x01\x12\'\n#CANNOT_ANSWER_REASON_DISCLOSURE_OFF\x10\x02\x12\'\n#CANNOT_ANSWER_REASON_POLICY_UNKNOWN\x10\x03\x12\'\n#CANNOT_ANSWER_REASON_CONSENT_NEEDED\x10\x04\x32\xc6\x04\n\rLookupService\x12`\n\tCheckCnic\x12 .nsor.lookup.v1.CheckCnicRequest\x1a!.nsor.lookup.v1.CheckCnicResponse\"\x0e\xaa\xbb\x18\n\n\x08\x01\x02\x03\x04\x05\x06\x07\x08\x12g\n\nCheckCnics\x12!.nsor.lookup.v1.CheckCnicsRequest\x1a\".nsor.lookup.v1.CheckCnicsResponse\"\x0e\xaa\xbb\x18\n\n\x08\x01\x02\x03\x04\x05\x06\x07\x08(\x01\x30\x01\x12w\n\x13GetDisclosurePolicy\x12*.nsor.lookup.v1.GetDisclosurePolicyRequest\x1a+.nsor.lookup.v1.GetDisclosurePolicyResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x12\x80\x01\n\x16UpdateDisclosurePolicy\x12-.nsor.lookup.v1.UpdateDisclosurePolicyRequest\x1a..nsor.lookup.v1.UpdateDisclosurePolicyResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x12n\n\x10ListLookupAlarms\x12\'.nsor.lookup.v1.ListLookupAlarmsRequest\x1a(.nsor.lookup.v1.ListLookupAlarmsResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#nsor/lookup/v1/lookup_service.proto\x12\x0ensor.lookup.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnsor/common/v1/access.proto\x1a\x1cnsor/common/v1/officer.proto\x1a\x1ansor/lookup/v1/alarm.proto\x1a\x19nsor/lookup/v1/area.proto\x1a\x1cnsor/lookup/v1/consent.proto\x1a\x1fnsor/lookup/v1/disclosure.proto\x1a\x1fnsor/registry/v1/offender.proto\"\x85\x02\n\x10\x43heckCnicRequest\x12 \n\x04\x63nic\x18\x01 \x01(\tB\x0c\xb0\xbb\x18\x01\xbaH\x05r\x03\x18\xd0\x0fR\x04\x63nic\x12\x38\n\x07officer\x18\x02 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\x12\x34\n\x11\x61t_least_revision\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x0f\x61tLeastRevision\x12\'\n\x08\x65nd_user\x18\x04 \x01(\x0c\x42\x0c\xbaH\tz\x04\x10\x10\x18 \xd8\x01\x01R\x07\x65ndUser\x12\x36\n\x07\x63onsent\x18\x05 \x01(\x0b\x32\x1c.nsor.lookup.v1.GivenConsentR\x07\x63onsent\"\xb3\x03\n\x11\x43heckCnicResponse\x12\x31\n\x07outcome\x18\x01 \x01(\x0e\x32\x17.nsor.lookup.v1.OutcomeR\x07outcome\x12\x38\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x61sOfTime\x12\x1a\n\x08revision\x18\x03 \x01(\tR\x08revision\x12\x37\n\x06person\x18\x04 \x01(\x0b\x32\x1f.nsor.lookup.v1.DisclosedPersonR\x06person\x12\x1f\n\x0bmasked_cnic\x18\x05 \x01(\tR\nmaskedCnic\x12T\n\x14\x63\x61nnot_answer_reason\x18\x06 \x01(\x0e\x32\".nsor.lookup.v1.CannotAnswerReasonR\x12\x63\x61nnotAnswerReason\x12\x18\n\x07padding\x18\x07 \x01(\x0cR\x07padding\x12K\n\x14provinces_as_of_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11provincesAsOfTime\"\xb1\x01\n\x11\x43heckCnicsRequest\x12,\n\x05\x63nics\x18\x01 \x03(\tB\x16\xb0\xbb\x18\x01\xbaH\x0f\x92\x01\x0c\x08\x01\x10\xe8\x07\"\x05r\x03\x18\xd0\x0fR\x05\x63nics\x12\x38\n\x07officer\x18\x02 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextR\x07officer\x12\x34\n\x11\x61t_least_revision\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x0f\x61tLeastRevision\"\xa3\x01\n\x12\x43heckCnicsResponse\x12;\n\x07results\x18\x01 \x03(\x0b\x32!.nsor.lookup.v1.CheckCnicResponseR\x07results\x12\x36\n\x07summary\x18\x02 \x01(\x0b\x32\x1c.nsor.lookup.v1.CheckSummaryR\x07summary\x12\x18\n\x07padding\x18\x03 \x01(\x0cR\x07padding\"\xb1\x01\n\x0c\x43heckSummary\x12\x1b\n\thit_count\x18\x01 \x01(\x05R\x08hitCount\x12&\n\x0fno_record_count\x18\x02 \x01(\x05R\rnoRecordCount\x12,\n\x12invalid_cnic_count\x18\x03 \x01(\x05R\x10invalidCnicCount\x12.\n\x13\x63\x61nnot_answer_count\x18\x04 \x01(\x05R\x11\x63\x61nnotAnswerCount\"\xb1\x02\n\x0f\x44isclosedPerson\x12!\n\tfull_name\x18\x01 \x01(\tB\x04\xb0\xbb\x18\x01R\x08\x66ullName\x12&\n\x0c\x66ull_name_ur\x18\x02 \x01(\tB\x04\xb0\xbb\x18\x01R\nfullNameUr\x12)\n\rguardian_name\x18\x03 \x01(\tB\x04\xb0\xbb\x18\x01R\x0cguardianName\x12.\n\x10guardian_name_ur\x18\x04 \x01(\tB\x04\xb0\xbb\x18\x01R\x0eguardianNameUr\x12O\n\x11guardian_relation\x18\x05 \x01(\x0e\x32\".nsor.registry.v1.GuardianRelationR\x10guardianRelation\x12\'\n\x03sex\x18\x06 \x01(\x0e\x32\x15.nsor.registry.v1.SexR\x03sex\"^\n\x14GetAreaStatusRequest\x12#\n\x08\x64istrict\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x08\x64istrict\x12!\n\x06months\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x18(\x00R\x06months\"J\n\x15GetAreaStatusResponse\x12\x31\n\x06months\x18\x01 \x03(\x0b\x32\x19.nsor.lookup.v1.AreaMonthR\x06months\"\x1c\n\x1aGetDisclosurePolicyRequest\"W\n\x1bGetDisclosurePolicyResponse\x12\x38\n\x06policy\x18\x01 \x01(\x0b\x32 .nsor.lookup.v1.DisclosurePolicyR\x06policy\"\xcf\x01\n\x1dUpdateDisclosurePolicyRequest\x12@\n\x06policy\x18\x01 \x01(\x0b\x32 .nsor.lookup.v1.DisclosurePolicyB\x06\xbaH\x03\xc8\x01\x01R\x06policy\x12@\n\x07officer\x18\x02 \x01(\x0b\x32\x1e.nsor.common.v1.OfficerContextB\x06\xbaH\x03\xc8\x01\x01R\x07officer\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xc8\x01\x01R\trequestId\"Z\n\x1eUpdateDisclosurePolicyResponse\x12\x38\n\x06policy\x18\x01 \x01(\x0b\x32 .nsor.lookup.v1.DisclosurePolicyR\x06policy\"k\n\x17ListLookupAlarmsRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\tpageToken\"w\n\x18ListLookupAlarmsResponse\x12\x33\n\x06\x61larms\x18\x01 \x03(\x0b\x32\x1b.nsor.lookup.v1.LookupAlarmR\x06\x61larms\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\x7f\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0f\n\x0bOUTCOME_HIT\x10\x01\x12\x15\n\x11OUTCOME_NO_RECORD\x10\x02\x12\x18\n\x14OUTCOME_INVALID_CNIC\x10\x03\x12\x19\n\x15OUTCOME_CANNOT_ANSWER\x10\x04*\xda\x01\n\x12\x43\x61nnotAnswerReason\x12$\n CANNOT_ANSWER_REASON_UNSPECIFIED\x10\x00\x12#\n\x1f\x43\x41NNOT_ANSWER_REASON_STALE_DATA\x10\x01\x12\'\n#CANNOT_ANSWER_REASON_DISCLOSURE_OFF\x10\x02\x12\'\n#CANNOT_ANSWER_REASON_POLICY_UNKNOWN\x10\x03\x12\'\n#CANNOT_ANSWER_REASON_CONSENT_NEEDED\x10\x04\x32\xb4\x05\n\rLookupService\x12`\n\tCheckCnic\x12 .nsor.lookup.v1.CheckCnicRequest\x1a!.nsor.lookup.v1.CheckCnicResponse\"\x0e\xaa\xbb\x18\n\n\x08\x01\x02\x03\x04\x05\x06\x07\x08\x12g\n\nCheckCnics\x12!.nsor.lookup.v1.CheckCnicsRequest\x1a\".nsor.lookup.v1.CheckCnicsResponse\"\x0e\xaa\xbb\x18\n\n\x08\x01\x02\x03\x04\x05\x06\x07\x08(\x01\x30\x01\x12l\n\rGetAreaStatus\x12$.nsor.lookup.v1.GetAreaStatusRequest\x1a%.nsor.lookup.v1.GetAreaStatusResponse\"\x0e\xaa\xbb\x18\n\n\x08\x01\x02\x03\x04\x05\x06\x07\x08\x12w\n\x13GetDisclosurePolicy\x12*.nsor.lookup.v1.GetDisclosurePolicyRequest\x1a+.nsor.lookup.v1.GetDisclosurePolicyResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x12\x80\x01\n\x16UpdateDisclosurePolicy\x12-.nsor.lookup.v1.UpdateDisclosurePolicyRequest\x1a..nsor.lookup.v1.UpdateDisclosurePolicyResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x12n\n\x10ListLookupAlarms\x12\'.nsor.lookup.v1.ListLookupAlarmsRequest\x1a(.nsor.lookup.v1.ListLookupAlarmsResponse\"\x07\xaa\xbb\x18\x03\n\x01\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,6 +57,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISCLOSEDPERSON'].fields_by_name['guardian_name']._serialized_options = b'\260\273\030\001'
   _globals['_DISCLOSEDPERSON'].fields_by_name['guardian_name_ur']._loaded_options = None
   _globals['_DISCLOSEDPERSON'].fields_by_name['guardian_name_ur']._serialized_options = b'\260\273\030\001'
+  _globals['_GETAREASTATUSREQUEST'].fields_by_name['district']._loaded_options = None
+  _globals['_GETAREASTATUSREQUEST'].fields_by_name['district']._serialized_options = b'\272H\004r\002\030d'
+  _globals['_GETAREASTATUSREQUEST'].fields_by_name['months']._loaded_options = None
+  _globals['_GETAREASTATUSREQUEST'].fields_by_name['months']._serialized_options = b'\272H\006\032\004\030\030(\000'
   _globals['_UPDATEDISCLOSUREPOLICYREQUEST'].fields_by_name['policy']._loaded_options = None
   _globals['_UPDATEDISCLOSUREPOLICYREQUEST'].fields_by_name['policy']._serialized_options = b'\272H\003\310\001\001'
   _globals['_UPDATEDISCLOSUREPOLICYREQUEST'].fields_by_name['officer']._loaded_options = None
@@ -70,40 +75,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOOKUPSERVICE'].methods_by_name['CheckCnic']._serialized_options = b'\252\273\030\n\n\010\001\002\003\004\005\006\007\010'
   _globals['_LOOKUPSERVICE'].methods_by_name['CheckCnics']._loaded_options = None
   _globals['_LOOKUPSERVICE'].methods_by_name['CheckCnics']._serialized_options = b'\252\273\030\n\n\010\001\002\003\004\005\006\007\010'
+  _globals['_LOOKUPSERVICE'].methods_by_name['GetAreaStatus']._loaded_options = None
+  _globals['_LOOKUPSERVICE'].methods_by_name['GetAreaStatus']._serialized_options = b'\252\273\030\n\n\010\001\002\003\004\005\006\007\010'
   _globals['_LOOKUPSERVICE'].methods_by_name['GetDisclosurePolicy']._loaded_options = None
   _globals['_LOOKUPSERVICE'].methods_by_name['GetDisclosurePolicy']._serialized_options = b'\252\273\030\003\n\001\002'
   _globals['_LOOKUPSERVICE'].methods_by_name['UpdateDisclosurePolicy']._loaded_options = None
   _globals['_LOOKUPSERVICE'].methods_by_name['UpdateDisclosurePolicy']._serialized_options = b'\252\273\030\003\n\001\002'
   _globals['_LOOKUPSERVICE'].methods_by_name['ListLookupAlarms']._loaded_options = None
   _globals['_LOOKUPSERVICE'].methods_by_name['ListLookupAlarms']._serialized_options = b'\252\273\030\003\n\001\002'
-  _globals['_OUTCOME']._serialized_start=2381
-  _globals['_OUTCOME']._serialized_end=2508
-  _globals['_CANNOTANSWERREASON']._serialized_start=2511
-  _globals['_CANNOTANSWERREASON']._serialized_end=2729
-  _globals['_CHECKCNICREQUEST']._serialized_start=272
-  _globals['_CHECKCNICREQUEST']._serialized_end=533
-  _globals['_CHECKCNICRESPONSE']._serialized_start=536
-  _globals['_CHECKCNICRESPONSE']._serialized_end=894
-  _globals['_CHECKCNICSREQUEST']._serialized_start=897
-  _globals['_CHECKCNICSREQUEST']._serialized_end=1074
-  _globals['_CHECKCNICSRESPONSE']._serialized_start=1077
-  _globals['_CHECKCNICSRESPONSE']._serialized_end=1240
-  _globals['_CHECKSUMMARY']._serialized_start=1243
-  _globals['_CHECKSUMMARY']._serialized_end=1420
-  _globals['_DISCLOSEDPERSON']._serialized_start=1423
-  _globals['_DISCLOSEDPERSON']._serialized_end=1728
-  _globals['_GETDISCLOSUREPOLICYREQUEST']._serialized_start=1730
-  _globals['_GETDISCLOSUREPOLICYREQUEST']._serialized_end=1758
-  _globals['_GETDISCLOSUREPOLICYRESPONSE']._serialized_start=1760
-  _globals['_GETDISCLOSUREPOLICYRESPONSE']._serialized_end=1847
-  _globals['_UPDATEDISCLOSUREPOLICYREQUEST']._serialized_start=1850
-  _globals['_UPDATEDISCLOSUREPOLICYREQUEST']._serialized_end=2057
-  _globals['_UPDATEDISCLOSUREPOLICYRESPONSE']._serialized_start=2059
-  _globals['_UPDATEDISCLOSUREPOLICYRESPONSE']._serialized_end=2149
-  _globals['_LISTLOOKUPALARMSREQUEST']._serialized_start=2151
-  _globals['_LISTLOOKUPALARMSREQUEST']._serialized_end=2258
-  _globals['_LISTLOOKUPALARMSRESPONSE']._serialized_start=2260
-  _globals['_LISTLOOKUPALARMSRESPONSE']._serialized_end=2379
-  _globals['_LOOKUPSERVICE']._serialized_start=2732
-  _globals['_LOOKUPSERVICE']._serialized_end=3314
+  _globals['_OUTCOME']._serialized_start=2657
+  _globals['_OUTCOME']._serialized_end=2784
+  _globals['_CANNOTANSWERREASON']._serialized_start=2787
+  _globals['_CANNOTANSWERREASON']._serialized_end=3005
+  _globals['_CHECKCNICREQUEST']._serialized_start=299
+  _globals['_CHECKCNICREQUEST']._serialized_end=560
+  _globals['_CHECKCNICRESPONSE']._serialized_start=563
+  _globals['_CHECKCNICRESPONSE']._serialized_end=998
+  _globals['_CHECKCNICSREQUEST']._serialized_start=1001
+  _globals['_CHECKCNICSREQUEST']._serialized_end=1178
+  _globals['_CHECKCNICSRESPONSE']._serialized_start=1181
+  _globals['_CHECKCNICSRESPONSE']._serialized_end=1344
+  _globals['_CHECKSUMMARY']._serialized_start=1347
+  _globals['_CHECKSUMMARY']._serialized_end=1524
+  _globals['_DISCLOSEDPERSON']._serialized_start=1527
+  _globals['_DISCLOSEDPERSON']._serialized_end=1832
+  _globals['_GETAREASTATUSREQUEST']._serialized_start=1834
+  _globals['_GETAREASTATUSREQUEST']._serialized_end=1928
+  _globals['_GETAREASTATUSRESPONSE']._serialized_start=1930
+  _globals['_GETAREASTATUSRESPONSE']._serialized_end=2004
+  _globals['_GETDISCLOSUREPOLICYREQUEST']._serialized_start=2006
+  _globals['_GETDISCLOSUREPOLICYREQUEST']._serialized_end=2034
+  _globals['_GETDISCLOSUREPOLICYRESPONSE']._serialized_start=2036
+  _globals['_GETDISCLOSUREPOLICYRESPONSE']._serialized_end=2123
+  _globals['_UPDATEDISCLOSUREPOLICYREQUEST']._serialized_start=2126
+  _globals['_UPDATEDISCLOSUREPOLICYREQUEST']._serialized_end=2333
+  _globals['_UPDATEDISCLOSUREPOLICYRESPONSE']._serialized_start=2335
+  _globals['_UPDATEDISCLOSUREPOLICYRESPONSE']._serialized_end=2425
+  _globals['_LISTLOOKUPALARMSREQUEST']._serialized_start=2427
+  _globals['_LISTLOOKUPALARMSREQUEST']._serialized_end=2534
+  _globals['_LISTLOOKUPALARMSRESPONSE']._serialized_start=2536
+  _globals['_LISTLOOKUPALARMSRESPONSE']._serialized_end=2655
+  _globals['_LOOKUPSERVICE']._serialized_start=3008
+  _globals['_LOOKUPSERVICE']._serialized_end=3700
 # @@protoc_insertion_point(module_scope)

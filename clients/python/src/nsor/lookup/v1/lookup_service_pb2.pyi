@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from nsor.common.v1 import officer_pb2 as _officer_pb2
 from nsor.lookup.v1 import alarm_pb2 as _alarm_pb2
+from nsor.lookup.v1 import area_pb2 as _area_pb2
 from nsor.lookup.v1 import consent_pb2 as _consent_pb2
 from nsor.lookup.v1 import disclosure_pb2 as _disclosure_pb2
 from nsor.registry.v1 import offender_pb2 as _offender_pb2
@@ -152,6 +153,7 @@ class CheckCnicResponse(_message.Message):
     MASKED_CNIC_FIELD_NUMBER: _builtins.int
     CANNOT_ANSWER_REASON_FIELD_NUMBER: _builtins.int
     PADDING_FIELD_NUMBER: _builtins.int
+    PROVINCES_AS_OF_TIME_FIELD_NUMBER: _builtins.int
     outcome: Global___Outcome.ValueType
     """The outcome."""
     revision: _builtins.str
@@ -176,6 +178,13 @@ class CheckCnicResponse(_message.Message):
     def person(self) -> Global___DisclosedPerson:
         """The person, on a hit, as far as the disclosure policy allows."""
 
+    @_builtins.property
+    def provinces_as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """Up to when the records of every province are known: what a province decided later may still wait there for a line to
+        the hub. It changes no outcome. Not set where one province has not reported how far its records have come, where
+        `as_of_time` is not, and by mirrors.
+        """
+
     def __init__(
         self,
         *,
@@ -186,10 +195,11 @@ class CheckCnicResponse(_message.Message):
         masked_cnic: _builtins.str = ...,
         cannot_answer_reason: Global___CannotAnswerReason.ValueType = ...,
         padding: _builtins.bytes = ...,
+        provinces_as_of_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "person", b"person"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "person", b"person", "provinces_as_of_time", b"provinces_as_of_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "cannot_answer_reason", b"cannot_answer_reason", "masked_cnic", b"masked_cnic", "outcome", b"outcome", "padding", b"padding", "person", b"person", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "cannot_answer_reason", b"cannot_answer_reason", "masked_cnic", b"masked_cnic", "outcome", b"outcome", "padding", b"padding", "person", b"person", "provinces_as_of_time", b"provinces_as_of_time", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -340,6 +350,56 @@ class DisclosedPerson(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DisclosedPerson: _TypeAlias = DisclosedPerson  # noqa: Y015
+
+@_typing.final
+class GetAreaStatusRequest(_message.Message):
+    """Request of GetAreaStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISTRICT_FIELD_NUMBER: _builtins.int
+    MONTHS_FIELD_NUMBER: _builtins.int
+    district: _builtins.str
+    """A district of the gazetteer, in any case. Empty: all of them."""
+    months: _builtins.int
+    """Months at most, the newest of those that were counted, 1 to 24. 0 means 12."""
+    def __init__(
+        self,
+        *,
+        district: _builtins.str = ...,
+        months: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["district", b"district", "months", b"months"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAreaStatusRequest: _TypeAlias = GetAreaStatusRequest  # noqa: Y015
+
+@_typing.final
+class GetAreaStatusResponse(_message.Message):
+    """Response of GetAreaStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MONTHS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def months(self) -> _containers.RepeatedCompositeFieldContainer[_area_pb2.AreaMonth]:
+        """The months that were counted, the newest first. One is missing where no hub ran in the three days after its end."""
+
+    def __init__(
+        self,
+        *,
+        months: _abc.Iterable[_area_pb2.AreaMonth] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["months", b"months"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAreaStatusResponse: _TypeAlias = GetAreaStatusResponse  # noqa: Y015
 
 @_typing.final
 class GetDisclosurePolicyRequest(_message.Message):

@@ -45,6 +45,11 @@ class LookupServiceStub:
                 request_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicsRequest.SerializeToString,
                 response_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicsResponse.FromString,
                 _registered_method=True)
+        self.GetAreaStatus = channel.unary_unary(
+                '/nsor.lookup.v1.LookupService/GetAreaStatus',
+                request_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetAreaStatusRequest.SerializeToString,
+                response_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetAreaStatusResponse.FromString,
+                _registered_method=True)
         self.GetDisclosurePolicy = channel.unary_unary(
                 '/nsor.lookup.v1.LookupService/GetDisclosurePolicy',
                 request_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetDisclosurePolicyRequest.SerializeToString,
@@ -92,6 +97,17 @@ class LookupServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetAreaStatus(self, request, context):
+        """Tells how many supervised offenders there are in each district, month by month; never who. Only months that have ended
+        and were counted are told. Small counts are hidden, the others rounded at random, so that no two answers tell that a
+        certain person came or went.
+
+        Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetDisclosurePolicy(self, request, context):
         """Reads the disclosure policy.
         """
@@ -130,6 +146,11 @@ def add_LookupServiceServicer_to_server(servicer, server):
                     servicer.CheckCnics,
                     request_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicsRequest.FromString,
                     response_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicsResponse.SerializeToString,
+            ),
+            'GetAreaStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAreaStatus,
+                    request_deserializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetAreaStatusRequest.FromString,
+                    response_serializer=nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetAreaStatusResponse.SerializeToString,
             ),
             'GetDisclosurePolicy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDisclosurePolicy,
@@ -202,6 +223,33 @@ class LookupService:
             '/nsor.lookup.v1.LookupService/CheckCnics',
             nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicsRequest.SerializeToString,
             nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.CheckCnicsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAreaStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.lookup.v1.LookupService/GetAreaStatus',
+            nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetAreaStatusRequest.SerializeToString,
+            nsor_dot_lookup_dot_v1_dot_lookup__service__pb2.GetAreaStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,13 @@ class LookupServiceStub:
 
     Errors: those of CheckCnic; they end the stream.
     """
+    GetAreaStatus: _grpc.UnaryUnaryMultiCallable[_lookup_service_pb2.GetAreaStatusRequest, _lookup_service_pb2.GetAreaStatusResponse]
+    """Tells how many supervised offenders there are in each district, month by month; never who. Only months that have ended
+    and were counted are told. Small counts are hidden, the others rounded at random, so that no two answers tell that a
+    certain person came or went.
+
+    Errors: INVALID_FIELD.
+    """
     GetDisclosurePolicy: _grpc.UnaryUnaryMultiCallable[_lookup_service_pb2.GetDisclosurePolicyRequest, _lookup_service_pb2.GetDisclosurePolicyResponse]
     """Reads the disclosure policy."""
     UpdateDisclosurePolicy: _grpc.UnaryUnaryMultiCallable[_lookup_service_pb2.UpdateDisclosurePolicyRequest, _lookup_service_pb2.UpdateDisclosurePolicyResponse]
@@ -87,6 +94,13 @@ class LookupServiceAsyncStub(LookupServiceStub):
     request, it ends with TOO_MANY_REQUESTS.
 
     Errors: those of CheckCnic; they end the stream.
+    """
+    GetAreaStatus: _aio.UnaryUnaryMultiCallable[_lookup_service_pb2.GetAreaStatusRequest, _lookup_service_pb2.GetAreaStatusResponse]  # type: ignore[assignment]
+    """Tells how many supervised offenders there are in each district, month by month; never who. Only months that have ended
+    and were counted are told. Small counts are hidden, the others rounded at random, so that no two answers tell that a
+    certain person came or went.
+
+    Errors: INVALID_FIELD.
     """
     GetDisclosurePolicy: _aio.UnaryUnaryMultiCallable[_lookup_service_pb2.GetDisclosurePolicyRequest, _lookup_service_pb2.GetDisclosurePolicyResponse]  # type: ignore[assignment]
     """Reads the disclosure policy."""
@@ -133,6 +147,19 @@ class LookupServiceServicer(metaclass=_abc_1.ABCMeta):
         request, it ends with TOO_MANY_REQUESTS.
 
         Errors: those of CheckCnic; they end the stream.
+        """
+
+    @_abc_1.abstractmethod
+    def GetAreaStatus(
+        self,
+        request: _lookup_service_pb2.GetAreaStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lookup_service_pb2.GetAreaStatusResponse, _abc.Awaitable[_lookup_service_pb2.GetAreaStatusResponse]]:
+        """Tells how many supervised offenders there are in each district, month by month; never who. Only months that have ended
+        and were counted are told. Small counts are hidden, the others rounded at random, so that no two answers tell that a
+        certain person came or went.
+
+        Errors: INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod
