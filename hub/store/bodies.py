@@ -69,18 +69,22 @@ def open_offender(
     id: UUID,
     owner: str,
     version: int,
-    body: bytes,
+    body: bytes | None,
     created_at: datetime,
     changed_at: datetime,
     transfer: Transfer | None,
+    merged_into: UUID | None,
 ) -> Offender:
-    """One version of a record, from its columns; without its key it is a sealed one.
+    """One version of a record, from its columns; without its key it is a sealed one, without a body a merged one.
+
+    Args:
+        merged_into: what became of the record, whatever the version.
 
     Raises:
         VaultError: the body was moved or changed, or belongs to other keys.
     """
     facts = None
-    if wrapped:
+    if wrapped and body:
         plain = vault.open(unwrap(vault, id, wrapped), body, _offender_place(id, version))
         facts = _offender.validate_json(plain)
     return Offender(
@@ -91,6 +95,7 @@ def open_offender(
         created_at=created_at,
         updated_at=changed_at,
         transfer=transfer,
+        merged_into=None if facts else merged_into,
     )
 
 

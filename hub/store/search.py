@@ -32,7 +32,7 @@ _REMOVE = delete(offender_search).where(offender_search.c.offender_id == bindpar
 
 
 async def write_keys(connection: AsyncConnection, vault: Vault, offenders: Collection[Offender]) -> None:
-    """Brings the index up to date with records as they are now; a sealed one leaves it."""
+    """Brings the index up to date with records as they are now; one that is sealed or merged leaves it."""
     rows = {offender.id: hashed(vault, keys(offender.facts)) for offender in offenders if offender.facts}
     if rows:
         arrays = [f"{{{','.join(map(str, hashes))}}}" for hashes in rows.values()]

@@ -119,8 +119,11 @@ _STATE, _SCOPE = "ACCESS_REQUEST_STATE_", "ACCESS_SCOPE_"
 _NEEDED: dict[str, frozenset[AccessScope]] = {
     "person": frozenset({AccessScope.PERSON}),
     "district": frozenset({AccessScope.PERSON}),
+    "other_identities": frozenset({AccessScope.PERSON}),
     "convictions": frozenset({AccessScope.CONVICTIONS}),
-    **dict.fromkeys(("name", "owner", "status", "etag", "create_time", "update_time", "transfer"), frozenset()),
+    **dict.fromkeys(
+        ("name", "owner", "status", "etag", "create_time", "update_time", "transfer", "merged_into"), frozenset()
+    ),
 }
 
 

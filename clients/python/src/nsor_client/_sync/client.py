@@ -103,6 +103,8 @@ from nsor.registry.v1.registry_service_pb2 import (
     ListOffendersResponse,
     ListTransfersRequest,
     ListTransfersResponse,
+    MergeOffendersRequest,
+    MergeOffendersResponse,
     OffenderRevision,
     ProposeTransferRequest,
     ProposeTransferResponse,
@@ -569,6 +571,39 @@ class Client:
             officer=officer,
         )
         return self._call(self._registry.RecordCourtEvent, request, timeout, request.request_id)
+
+    def merge_offenders(
+        self,
+        offender: Offender,
+        duplicate: Offender,
+        reason: str,
+        officer: OfficerContext,
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> MergeOffendersResponse:
+        """Makes two records of one person one. For NPB. It cannot be undone.
+
+        Args:
+            offender: the record that stays, as it was read; its `name` and `etag` are sent.
+            duplicate: the other one, likewise. It keeps its versions, and says where it went.
+            reason: by what both are known to be of one person. Nothing about a victim.
+
+        Raises:
+            Conflict: one of them was changed since it was read.
+            FailedPrecondition: one is proposed to somebody, merged or sealed, or what stands in one was set aside in
+                the other.
+        """
+        request = MergeOffendersRequest(
+            offender=offender.name,
+            etag=offender.etag,
+            duplicate=duplicate.name,
+            duplicate_etag=duplicate.etag,
+            reason=reason,
+            request_id=request_id or _new_id(),
+            officer=officer,
+        )
+        return self._call(self._registry.MergeOffenders, request, timeout, request.request_id)
 
     def report_identity_event(
         self,

@@ -119,7 +119,7 @@ def alarm(found: LookupAlarm) -> str:
 
 
 def offender(record: Offender) -> str:
-    """A whole record; of a sealed one, what is left."""
+    """A whole record; of one that is sealed or merged, what is left."""
     fields = {"record": record.name}
     if record.HasField("person"):
         fields |= {
@@ -136,8 +136,13 @@ def offender(record: Offender) -> str:
     }
     if record.HasField("transfer"):
         fields["proposed"] = f"to {record.transfer.receiver}, to be answered by {moment(record.transfer.due_time)}"
+    if record.merged_into:
+        fields["merged"] = f"into {record.merged_into}"
     lines = [f"{label:<10} {clean(value)}" for label, value in fields.items()]
     lines += map(clean, _former(record.person.history))
+    for other in record.other_identities:
+        lines.append(clean(f"also       {person(other)}, born {other.date_of_birth}: {_documents(other)}"))
+        lines += map(clean, _former(other.history))
     return "\n".join([*lines, *(f"conviction {_conviction(c)}" for c in record.convictions)])
 
 

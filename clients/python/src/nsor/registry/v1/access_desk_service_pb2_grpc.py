@@ -78,7 +78,8 @@ class AccessDeskServiceServicer:
     def CreateAccessRequest(self, request, context):
         """Asks for access to a record, for an investigation: `officer` must state that purpose, and the FIR.
 
-        Errors: INVALID_FIELD, PURPOSE_NOT_ALLOWED, OFFENDER_NOT_FOUND, OFFENDER_SEALED, REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, PURPOSE_NOT_ALLOWED, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED,
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,8 +89,8 @@ class AccessDeskServiceServicer:
         """Forwards a request to NPB. A prosecution forwards requests of its own jurisdiction and those of national bodies; one
         without a jurisdiction, any. Late is allowed.
 
-        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, ACCESS_STEP_NOT_POSSIBLE,
-        REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+        ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,8 +99,8 @@ class AccessDeskServiceServicer:
     def GrantAccessRequest(self, request, context):
         """Grants a request that was forwarded; or one that is overdue, with a reason.
 
-        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, ACCESS_STEP_NOT_POSSIBLE,
-        REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+        ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,8 +109,8 @@ class AccessDeskServiceServicer:
     def DeclineAccessRequest(self, request, context):
         """Declines a request that was forwarded, or one that is overdue.
 
-        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, ACCESS_STEP_NOT_POSSIBLE,
-        REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+        ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
