@@ -70,6 +70,24 @@ def test_a_record_from_its_entry_to_its_end(nsor: Nsor, tmp_path: Path) -> None:
     assert "CONVICTION_SET_ASIDE" in nsor("punjab-police", "offender", "create", str(file), code=1)
 
 
+def test_two_records_of_one_person_become_one(nsor: Nsor, tmp_path: Path) -> None:
+    file, people, names = tmp_path / "new.json", [fresh_offender(), fresh_offender()], list[str]()
+    for person in people:
+        file.write_text(to_json(person))
+        names.append(nsor("punjab-police", "offender", "create", str(file)).split()[1])
+    merging = ["offender", "merge", *names, "--because", "NADRA: one person, two cards", "--duplicate-etag", "1"]
+    assert "ETAG_MISMATCH" in nsor("npb", *merging, "--etag", "2", code=1)
+    assert f"merged: {names[0]} (revision " in nsor("npb", *merging, "--etag", "1")
+    stays, gone = (nsor("punjab-police", "offender", "get", name) for name in names)
+    assert f"born {people[1].person.date_of_birth}: CNIC {people[1].person.cnic}" in stays
+    assert "conviction 2: " in stays
+    assert "status     merged" in gone
+    assert f"merged     into {names[0]}" in gone
+    refused = nsor("npb", *merging, "--etag", "2", code=1)
+    assert "OFFENDER_MERGED" in refused
+    assert "Do it with the record that the error names." in refused
+
+
 def test_access_from_the_request_to_the_read(nsor: Nsor, tmp_path: Path) -> None:
     convict = fresh_offender()
     file = tmp_path / "new.json"
