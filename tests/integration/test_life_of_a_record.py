@@ -73,6 +73,13 @@ class Life:
 def machine(hub: RunningHub) -> type[RuleBasedStateMachine]:
     """A machine on a hub: each step writes a record, or is refused for the reason that the model gives."""
 
+    def enter(police: str) -> Life:
+        offender = fresh_offender()
+        offender.convictions[0].finality = FINALITY_FINAL
+        request = creation(offender)
+        written = node(hub, police).call(request)
+        return Life(request, written.offender, written.revision, [offender.person.cnic])
+
     class Lives(RuleBasedStateMachine):
         lives = Bundle("lives")
         done = Bundle("done")
@@ -89,11 +96,7 @@ def machine(hub: RunningHub) -> type[RuleBasedStateMachine]:
 
         @rule(target=lives, police=st.sampled_from(POLICE))
         def create(self, police: str) -> Life:
-            offender = fresh_offender()
-            offender.convictions[0].finality = FINALITY_FINAL
-            request = creation(offender)
-            written = node(hub, police).call(request)
-            return Life(request, written.offender, written.revision, [offender.person.cnic])
+            return enter(police)
 
         @rule(target=done, life=lives, police=st.sampled_from(POLICE))
         def update(self, life: Life, police: str) -> Any:
@@ -105,7 +108,16 @@ def machine(hub: RunningHub) -> type[RuleBasedStateMachine]:
         @rule(target=done, life=lives, appeal=st.booleans(), conviction=st.integers(0))
         def court(self, life: Life, appeal: bool, conviction: int) -> Any:
             event = COURT_EVENT_APPEAL_FILED if appeal else COURT_EVENT_SET_ASIDE
-            index = conviction % len(life.convictions)
+            return self.decide(life, event, conviction % len(life.convictions))
+
+        @rule(life=lives)
+        def acquit(self, life: Life) -> None:
+            """Every conviction that stands is set aside."""
+            for index, last in enumerate(life.convictions):
+                if last != COURT_EVENT_SET_ASIDE:
+                    self.decide(life, COURT_EVENT_SET_ASIDE, index)
+
+        def decide(self, life: Life, event: CourtEvent.ValueType, index: int) -> Any:
             reason = life.ended
             if not reason and life.convictions[index] in (event, COURT_EVENT_SET_ASIDE):
                 reason = "COURT_EVENT_NOT_POSSIBLE"
@@ -121,7 +133,9 @@ def machine(hub: RunningHub) -> type[RuleBasedStateMachine]:
 
         @rule(target=done, life=lives, other=lives)
         def merge(self, life: Life, other: Life) -> Any:
-            reason = "INVALID_FIELD" if life is other else life.ended or other.ended
+            if life is other:
+                other = enter("sindh-police")
+            reason = life.ended or other.ended
             if not reason and (life.read.HasField("transfer") or other.read.HasField("transfer")):
                 reason = "TRANSFER_ALREADY_OPEN"
             made = self.attempt("npb", life, merging(life.read, other.read), reason)
