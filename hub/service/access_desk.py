@@ -135,6 +135,14 @@ class AccessDesk:
         """
         return await self._take(caller, ruling, lambda current, now: current.declined(caller, ruling.reason, now))
 
+    async def revoke(self, caller: Caller, ruling: Ruling) -> AccessRequest:
+        """Takes back what was granted: from the next read on.
+
+        Raises:
+            Refused: as of `forward`.
+        """
+        return await self._take(caller, ruling, lambda current, now: current.revoked(caller, ruling.reason, now))
+
     async def get(self, caller: Caller, id: UUID) -> AccessRequest:
         """Reads a request.
 

@@ -25,7 +25,7 @@ from nsor.monitoring.v1.notice_pb2 import Notice
 from nsor.registry.v1.access_request_pb2 import ACCESS_SCOPE_PERSON, AccessRequest
 from nsor.registry.v1.offender_pb2 import COURT_EVENT_APPEAL_FILED, Offender, Person, VictimClass
 from nsor.registry.v1.registry_service_pb2 import CreateOffenderResponse, GetOffenderRequest
-from tests.support.access import asking, declining, forwarding, granting, obtain
+from tests.support.access import asking, declining, forwarding, granting, obtain, revoking
 from tests.support.contract import (
     INVESTIGATION,
     MAINTENANCE,
@@ -89,7 +89,7 @@ def test_an_officer_is_named_where_one_is_required(
     hub: RunningHub, written: CreateOffenderResponse, method: MethodDescriptor
 ) -> None:
     asked = AccessRequest(name=f"accessRequests/{uuid4()}", etag='"1"', scopes=[ACCESS_SCOPE_PERSON])
-    steps = [asking(written.offender.name), forwarding(asked), granting(asked), declining(asked)]
+    steps = [asking(written.offender.name), forwarding(asked), granting(asked), declining(asked), revoking(asked)]
     steps.append(merging(written.offender, Offender(name=f"offenders/{uuid4()}", etag='"1"')))
     request: Any = next((s for s in steps if s.DESCRIPTOR is method.input_type), GetMessageClass(method.input_type)())
     request.ClearField("officer")

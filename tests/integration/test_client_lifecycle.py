@@ -178,6 +178,10 @@ def test_access_from_the_request_to_the_read(nsor: Nsor, tmp_path: Path) -> None
     read = nsor("punjab-police", *reading)
     assert convict.person.cnic in read
     assert "conviction" not in read
+    revoked = nsor("npb", "access", "revoke", name, "--etag", "3", "--reason", "the officer left the case")
+    assert "state      revoked" in revoked
+    assert "revoked    " in revoked
+    assert "ACCESS_NOT_GRANTED" in nsor("punjab-police", *reading, code=3)
 
     name = nsor("punjab-police", *asking, "--scope", "convictions").split()[1]
     nsor("punjab-prosecution", "access", "forward", name, "--etag", "1")

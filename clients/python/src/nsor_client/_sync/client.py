@@ -78,6 +78,7 @@ from nsor.registry.v1.access_desk_service_pb2 import (
     GrantAccessRequestRequest,
     ListAccessRequestsRequest,
     ListAccessRequestsResponse,
+    RevokeAccessRequestRequest,
 )
 from nsor.registry.v1.access_desk_service_pb2_grpc import AccessDeskServiceStub
 from nsor.registry.v1.access_request_pb2 import AccessRequest, AccessRequestState, AccessScope
@@ -806,7 +807,7 @@ class Client:
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> AccessRequest:
-        """Declines a request for access that was forwarded, or one that is overdue. For NPB.
+        """Declines a request for access: for NPB one that was forwarded or is overdue; for prosecutors one to forward.
 
         Args:
             access_request: as it was read; its `name` and `etag` are sent.
@@ -823,6 +824,34 @@ class Client:
             officer=officer,
         )
         call = self._access_desk.DeclineAccessRequest
+        return (self._call(call, request, timeout, request.request_id)).access_request
+
+    def revoke_access_request(
+        self,
+        access_request: AccessRequest,
+        reason: str,
+        officer: OfficerContext,
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AccessRequest:
+        """Takes back access that was granted, from the next read on. For NPB.
+
+        Args:
+            access_request: as it was read; its `name` and `etag` are sent.
+
+        Raises:
+            Conflict: somebody took a step since it was read.
+            FailedPrecondition: it is not granted, or not any more.
+        """
+        request = RevokeAccessRequestRequest(
+            name=access_request.name,
+            etag=access_request.etag,
+            reason=reason,
+            request_id=request_id or _new_id(),
+            officer=officer,
+        )
+        call = self._access_desk.RevokeAccessRequest
         return (self._call(call, request, timeout, request.request_id)).access_request
 
     def get_access_request(

@@ -195,7 +195,8 @@ def access_request(asked: AccessRequest) -> str:
         fields["FIR"] = f"{asked.officer.fir_number}, {asked.police_station}"
     asked_by = AccessStep(node=asked.node, officer=asked.officer, reason=asked.reason, time=asked.create_time)
     fields["asked"] = _step(asked_by)
-    for label, step in (("forwarded", asked.forwarding), ("decided", asked.decision)):
+    steps = (("forwarded", asked.forwarding), ("decided", asked.decision), ("revoked", asked.revocation))
+    for label, step in steps:
         if step.node:
             fields[label] = _step(step)
     if asked.HasField("expire_time"):

@@ -57,6 +57,11 @@ class AccessDeskServiceStub:
                 request_serializer=nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.DeclineAccessRequestRequest.SerializeToString,
                 response_deserializer=nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.DeclineAccessRequestResponse.FromString,
                 _registered_method=True)
+        self.RevokeAccessRequest = channel.unary_unary(
+                '/nsor.registry.v1.AccessDeskService/RevokeAccessRequest',
+                request_serializer=nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.RevokeAccessRequestRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.RevokeAccessRequestResponse.FromString,
+                _registered_method=True)
         self.GetAccessRequest = channel.unary_unary(
                 '/nsor.registry.v1.AccessDeskService/GetAccessRequest',
                 request_serializer=nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.GetAccessRequestRequest.SerializeToString,
@@ -107,7 +112,18 @@ class AccessDeskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeclineAccessRequest(self, request, context):
-        """Declines a request that was forwarded, or one that is overdue.
+        """Declines a request: NPB one that was forwarded, or one that is overdue; a prosecution, instead of forwarding it, one of
+        those that it may forward.
+
+        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+        ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeAccessRequest(self, request, context):
+        """Takes back what was granted, before its time is over. No read that begins after the answer has it any more.
 
         Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
         ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
@@ -157,6 +173,11 @@ def add_AccessDeskServiceServicer_to_server(servicer, server):
                     servicer.DeclineAccessRequest,
                     request_deserializer=nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.DeclineAccessRequestRequest.FromString,
                     response_serializer=nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.DeclineAccessRequestResponse.SerializeToString,
+            ),
+            'RevokeAccessRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeAccessRequest,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.RevokeAccessRequestRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.RevokeAccessRequestResponse.SerializeToString,
             ),
             'GetAccessRequest': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAccessRequest,
@@ -280,6 +301,33 @@ class AccessDeskService:
             '/nsor.registry.v1.AccessDeskService/DeclineAccessRequest',
             nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.DeclineAccessRequestRequest.SerializeToString,
             nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.DeclineAccessRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeAccessRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.AccessDeskService/RevokeAccessRequest',
+            nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.RevokeAccessRequestRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.RevokeAccessRequestResponse.FromString,
             options,
             channel_credentials,
             insecure,

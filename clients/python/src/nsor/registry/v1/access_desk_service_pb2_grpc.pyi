@@ -56,7 +56,14 @@ class AccessDeskServiceStub:
     ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
     """
     DeclineAccessRequest: _grpc.UnaryUnaryMultiCallable[_access_desk_service_pb2.DeclineAccessRequestRequest, _access_desk_service_pb2.DeclineAccessRequestResponse]
-    """Declines a request that was forwarded, or one that is overdue.
+    """Declines a request: NPB one that was forwarded, or one that is overdue; a prosecution, instead of forwarding it, one of
+    those that it may forward.
+
+    Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+    ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
+    """
+    RevokeAccessRequest: _grpc.UnaryUnaryMultiCallable[_access_desk_service_pb2.RevokeAccessRequestRequest, _access_desk_service_pb2.RevokeAccessRequestResponse]
+    """Takes back what was granted, before its time is over. No read that begins after the answer has it any more.
 
     Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
     ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
@@ -101,7 +108,14 @@ class AccessDeskServiceAsyncStub(AccessDeskServiceStub):
     ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
     """
     DeclineAccessRequest: _aio.UnaryUnaryMultiCallable[_access_desk_service_pb2.DeclineAccessRequestRequest, _access_desk_service_pb2.DeclineAccessRequestResponse]  # type: ignore[assignment]
-    """Declines a request that was forwarded, or one that is overdue.
+    """Declines a request: NPB one that was forwarded, or one that is overdue; a prosecution, instead of forwarding it, one of
+    those that it may forward.
+
+    Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+    ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
+    """
+    RevokeAccessRequest: _aio.UnaryUnaryMultiCallable[_access_desk_service_pb2.RevokeAccessRequestRequest, _access_desk_service_pb2.RevokeAccessRequestResponse]  # type: ignore[assignment]
+    """Takes back what was granted, before its time is over. No read that begins after the answer has it any more.
 
     Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
     ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
@@ -167,7 +181,20 @@ class AccessDeskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_desk_service_pb2.DeclineAccessRequestRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_desk_service_pb2.DeclineAccessRequestResponse, _abc.Awaitable[_access_desk_service_pb2.DeclineAccessRequestResponse]]:
-        """Declines a request that was forwarded, or one that is overdue.
+        """Declines a request: NPB one that was forwarded, or one that is overdue; a prosecution, instead of forwarding it, one of
+        those that it may forward.
+
+        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+        ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeAccessRequest(
+        self,
+        request: _access_desk_service_pb2.RevokeAccessRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_desk_service_pb2.RevokeAccessRequestResponse, _abc.Awaitable[_access_desk_service_pb2.RevokeAccessRequestResponse]]:
+        """Takes back what was granted, before its time is over. No read that begins after the answer has it any more.
 
         Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
         ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
