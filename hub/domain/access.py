@@ -32,6 +32,7 @@ class AccessState(StrEnum):
     GRANTED = "GRANTED"
     DECLINED = "DECLINED"
     EXPIRED = "EXPIRED"
+    REVOKED = "REVOKED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class AccessRequest:
 
     @property
     def grant(self) -> AccessGrant | None:
-        """What was granted, in force or not."""
+        """What was granted and not revoked, in force or not."""
         return self.steps[-1].grant
 
     def step(self, *states: AccessState) -> AccessStep | None:
@@ -165,13 +166,26 @@ class AccessRequest:
         return self._with(AccessStep(AccessState.GRANTED, caller.node.id, now, caller.officer, reason, grant))
 
     def declined(self, caller: Caller, reason: str, now: datetime) -> "AccessRequest":
-        """The request as it is once NPB declines it.
+        """The request as it is once NPB declines it, or a prosecutor instead of forwarding it.
 
         Raises:
             Refused: ACCESS_STEP_NOT_POSSIBLE.
         """
-        self._require_decidable(reason, now)
+        if caller.node.role is not Role.PROSECUTION:
+            self._require_decidable(reason, now)
+        elif self.state(now) is not AccessState.REQUESTED:
+            raise self._not_possible(now)
         return self._with(AccessStep(AccessState.DECLINED, caller.node.id, now, caller.officer, reason))
+
+    def revoked(self, caller: Caller, reason: str, now: datetime) -> "AccessRequest":
+        """The request as it is once NPB takes back what it granted.
+
+        Raises:
+            Refused: ACCESS_STEP_NOT_POSSIBLE.
+        """
+        if self.state(now) is not AccessState.GRANTED:
+            raise self._not_possible(now)
+        return self._with(AccessStep(AccessState.REVOKED, caller.node.id, now, caller.officer, reason))
 
     def _require_decidable(self, reason: str, now: datetime) -> None:
         """NPB decides on what was forwarded; and with a reason on what was not in time."""

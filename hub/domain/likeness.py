@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import date
-from itertools import product
+from itertools import product, starmap
 
 from hub.domain.names import similarity, strong, words
 from hub.domain.person import Person
@@ -14,14 +14,23 @@ NAME, GUARDIAN, BIRTH = 0.5, 0.3, 0.2
 
 def names(person: Person) -> Sequence[str]:
     """Every spelling of the names that a person has and had."""
-    had = [person.name, *(former.was for former in person.history.names)]
+    had = [name for each in person.identities for name in (each.name, *(former.was for former in each.history.names))]
     return [spelling for name in had for spelling in (name.full_name, name.full_name_ur) if spelling]
 
 
 def guardians(person: Person) -> Sequence[str]:
     """Every spelling of the names of those whom their card names and named as father or husband."""
-    had = [person.guardian, *(former.was for former in person.history.guardians)]
+    had = [
+        name
+        for each in person.identities
+        for name in (each.guardian, *(former.was for former in each.history.guardians))
+    ]
     return [spelling for name in had for spelling in (name.guardian_name, name.guardian_name_ur) if spelling]
+
+
+def births(person: Person) -> set[date]:
+    """The date of birth; several where records that were merged did not agree."""
+    return {each.date_of_birth for each in person.identities}
 
 
 def best(name: str, known: Sequence[str]) -> float:
@@ -50,7 +59,7 @@ def likeness(one: Person, other: Person) -> float:
     """How alike two people are, from 0 to 1."""
     name = max(best(name, names(other)) for name in names(one))
     guardian = max(best(name, guardians(other)) for name in guardians(one))
-    return NAME * name + GUARDIAN * guardian + BIRTH * nearness(one.date_of_birth, other.date_of_birth)
+    return NAME * name + GUARDIAN * guardian + BIRTH * max(starmap(nearness, product(births(one), births(other))))
 
 
 def person_keys(person: Person) -> Iterator[str]:
@@ -58,9 +67,10 @@ def person_keys(person: Person) -> Iterator[str]:
 
     Sex, the sounds of both names, and the year of birth with month or day. Namesakes are many, so nothing less counts.
     """
-    days = {person.date_of_birth, _swapped(person.date_of_birth)}
-    for name, guardian, day in product(_sounds(names(person)), _sounds(guardians(person)), days):
-        who = f"person={person.sex}|{name}|{guardian}|{day.year}"
+    days = {each for day in births(person) for each in (day, _swapped(day))}
+    sexes = {each.sex for each in person.identities}
+    for sex, name, guardian, day in product(sexes, _sounds(names(person)), _sounds(guardians(person)), days):
+        who = f"person={sex}|{name}|{guardian}|{day.year}"
         yield f"{who}|month={day.month}"
         yield f"{who}|day={day.day}"
 

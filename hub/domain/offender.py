@@ -8,10 +8,13 @@ from uuid import UUID
 
 from hub.domain.errors import Reason, Refused, Violation, invalid
 from hub.domain.offences import OffenceBasis, find_offence
-from hub.domain.person import Person
+from hub.domain.person import MOST_OTHERS, Person
 
 # Nobody who can be convicted today was born before; it is a typing error.
 _OLDEST_BIRTH = date(1900, 1, 1)
+
+MOST_CONVICTIONS = 50
+"""Convictions of a record, as the contract has it."""
 
 
 class Finality(StrEnum):
@@ -58,6 +61,7 @@ class OffenderStatus(StrEnum):
     """State of a record: names as in `nsor.registry.v1.OffenderStatus`."""
 
     REGISTERED = "REGISTERED"
+    MERGED = "MERGED"
     SEALED = "SEALED"
 
 
@@ -197,6 +201,33 @@ class OffenderFacts:
         after = replace(self, convictions=tuple(convictions))
         return after if after.standing else None
 
+    def merged(self, duplicate: "OffenderFacts", today: date) -> "OffenderFacts":
+        """The facts of a record with those of another one of the same person beside.
+
+        Its person and district stay; convictions of the other one follow on its own, as the courts left them.
+
+        Args:
+            today: the current day in Pakistan.
+
+        Raises:
+            Refused: INVALID_FIELD: together they would be more than a record can hold, or break a rule of the register.
+        """
+        after = replace(
+            self,
+            person=self.person.merged(duplicate.person),
+            convictions=(*self.convictions, *duplicate.convictions),
+        )
+        wrong = list(after.violations(today, before=after))
+        if len(after.convictions) > MOST_CONVICTIONS:
+            description = f"must not bring the record to more than {MOST_CONVICTIONS} convictions"
+            wrong.append(Violation("duplicate", "TOO_MANY_CONVICTIONS", description))
+        if len(after.person.others) > MOST_OTHERS:
+            description = f"must not bring the record to more than {MOST_OTHERS} other identities"
+            wrong.append(Violation("duplicate", "TOO_MANY_IDENTITIES", description))
+        if wrong:
+            raise invalid(*wrong)
+        return after
+
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
@@ -226,7 +257,8 @@ class Offender:
     Attributes:
         owner: id of the node that owns the record.
         version: 1 when entered, one more with each change.
-        facts: None in every version of a record that is sealed: they are erased.
+        facts: None in every version of a record that is sealed: they are erased. None also since the record was merged.
+        merged_into: id of the record that it was merged into, and that has its facts; None once it is sealed with that.
     """
 
     id: UUID
@@ -236,6 +268,7 @@ class Offender:
     created_at: datetime
     updated_at: datetime
     transfer: Transfer | None = None
+    merged_into: UUID | None = None
 
     @property
     def name(self) -> str:
@@ -249,5 +282,7 @@ class Offender:
 
     @property
     def status(self) -> OffenderStatus:
-        """Registered until every conviction was set aside."""
-        return OffenderStatus.REGISTERED if self.facts else OffenderStatus.SEALED
+        """Registered until it is merged into another record, or every conviction was set aside."""
+        if self.facts:
+            return OffenderStatus.REGISTERED
+        return OffenderStatus.MERGED if self.merged_into else OffenderStatus.SEALED

@@ -14,6 +14,9 @@ T = TypeVar("T")
 MOST_FORMER = 50
 """Names, guardians and numbers that a person had before, of each."""
 
+MOST_OTHERS = 10
+"""Identities that a person has in records which were merged into one."""
+
 
 class Sex(StrEnum):
     """Sex as on the card."""
@@ -85,7 +88,11 @@ class IdentityHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """A person as NADRA knows them; by a CNIC, or by other documents where there is none."""
+    """A person as NADRA knows them; by a CNIC, or by other documents where there is none.
+
+    Attributes:
+        others: the same person, as records held them that were merged into this one; each without others.
+    """
 
     cnic: Cnic | None
     full_name: str
@@ -98,6 +105,12 @@ class Person:
     old_nic: OldNic | None = None
     passports: tuple[Passport, ...] = ()
     history: IdentityHistory = IdentityHistory()
+    others: tuple["Person", ...] = ()
+
+    @property
+    def identities(self) -> tuple["Person", ...]:
+        """The person as the record states it, and as those did that were merged into it."""
+        return (self, *self.others)
 
     @property
     def name(self) -> Name:
@@ -111,14 +124,32 @@ class Person:
 
     @property
     def cnics(self) -> tuple[Cnic, ...]:
-        """The number of the card, and every number that it had before."""
-        former = (former.was for former in self.history.cnics)
-        return tuple(dict.fromkeys((self.cnic, *former) if self.cnic else former))
+        """The number of the card, and every number that it had before; of all identities."""
+        had = ((each.cnic, *(former.was for former in each.history.cnics)) for each in self.identities)
+        return tuple(dict.fromkeys(cnic for cnics in had for cnic in cnics if cnic))
 
     @property
     def documents(self) -> tuple[Document, ...]:
         """Everything that the person is known by."""
-        return tuple(dict.fromkeys((*self.cnics, *([self.old_nic] if self.old_nic else []), *self.passports)))
+        old_nics = (each.old_nic for each in self.identities if each.old_nic)
+        passports = (passport for each in self.identities for passport in each.passports)
+        return tuple(dict.fromkeys((*self.cnics, *old_nics, *passports)))
+
+    def merged(self, other: "Person") -> "Person":
+        """The person with all that another record knows of them beside; whoever died there did here."""
+        history = replace(self.history, died_on=self.history.died_on or other.history.died_on)
+        return replace(self, history=history, others=(*self.others, replace(other, others=()), *other.others))
+
+    def reported(self, card: Cnic | OldNic, event: IdentityEvent, day: date) -> "Person":
+        """The person as what NADRA reports of the holder of a card leaves them: it is about the identity with the card.
+
+        A death is about the person. Parameters and errors as of `after`.
+        """
+        own = replace(self, others=()).documents
+        if card in own or isinstance(event, Death):
+            return self.after(event, day)
+        others = (each.after(event, day) if card in each.documents else each for each in self.others)
+        return replace(self, others=tuple(others))
 
     def after(self, event: IdentityEvent, day: date) -> "Person":
         """The person as something that NADRA reports leaves them; what they had before is kept.

@@ -57,6 +57,14 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class Consequence:
+    """What the mutation of another record made of a record, about to be committed with it, and its audit entry."""
+
+    record: Offender
+    audit: AuditEntry
+
+
+@dataclass(frozen=True, slots=True)
 class AccessPlace:
     """A place in the list of requests for access.
 
@@ -93,7 +101,7 @@ class AccessRequests(Protocol):
     async def list(
         self, audience: Audience, *, state: AccessState | None, overdue_only: bool, after: AccessPlace, limit: int
     ) -> Sequence[AccessRequest]:
-        """Requests about records that are not sealed, those first that are overdue, then the newest."""
+        """Requests about records that stand, those first that are overdue, then the newest."""
         ...
 
     async def in_force(self, node_id: str, offender_id: UUID, now: datetime) -> Sequence[AccessRequest]:
@@ -203,8 +211,12 @@ class Transaction(Protocol):
         """The records that have one of these keys; a bounded number of them."""
         ...
 
+    async def merged_into(self, offender_id: UUID) -> Sequence[Offender]:
+        """The records that were merged into one, locked."""
+        ...
+
     async def update_offender(self, before: Offender, version: Version) -> bool:
-        """Writes the next version of a locked record; one without facts seals it, and erases what was personal.
+        """Writes the next version of a locked record; one that is sealed loses all that was personal, in every version.
 
         False: another record has a document that this one came to have, and the transaction must not be committed.
 
@@ -312,7 +324,7 @@ class Transaction(Protocol):
         """Writes audit entries."""
         ...
 
-    async def book(self, writes: Sequence[Write]) -> Revision:
+    async def book(self, writes: Sequence[Write], consequences: Sequence[Consequence] = ()) -> Revision:
         """Adds what goes with every mutation: the event for the feed, the requests, the audit entries."""
         ...
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from hub.domain.area import area_key, is_supervised
-from hub.domain.likeness import BIRTH, GUARDIAN, NAME, best, guardians, names, nearness, person_keys
+from hub.domain.likeness import BIRTH, GUARDIAN, NAME, best, births, guardians, names, nearness, person_keys
 from hub.domain.names import Word, sounds, strong, words
 from hub.domain.offender import Conviction, Finality, Offender, OffenderFacts
 
@@ -92,7 +92,7 @@ class Wanted:
         if self.guardian:
             parts.append((GUARDIAN, best(self.guardian, guardians(person))))
         if self.date_of_birth:
-            parts.append((BIRTH, nearness(self.date_of_birth, person.date_of_birth)))
+            parts.append((BIRTH, max(nearness(self.date_of_birth, day) for day in births(person))))
         total = sum(weight for weight, _ in parts)
         score = sum(weight * alike for weight, alike in parts) / total if total else 1.0
         return Candidate(offender, facts, round(score, 3)) if score >= _LIKE_ENOUGH else None
@@ -111,7 +111,9 @@ class Wanted:
 def keys(facts: OffenderFacts) -> set[str]:
     """The keys of a record."""
     person = facts.person
-    found = {f"district={facts.district}", *_of_birth(person.date_of_birth), *person_keys(person)}
+    found = {f"district={facts.district}", *person_keys(person)}
+    for day in births(person):
+        found.update(_of_birth(day))
     if is_supervised(facts):
         found.add(area_key(facts.district))
     for name in names(person):

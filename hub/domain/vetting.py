@@ -75,7 +75,8 @@ class Watched:
 
     Attributes:
         told: the alert by which the watcher knows, or will know, that the person is on the register; None if it does
-            not, or was told that the record was set aside.
+            not, or was told that the record was set aside. One about a record that was merged into `record` is about
+            that.
         record: the record that stands under the person's number.
     """
 
@@ -89,7 +90,7 @@ class KeptAlert:
     """An alert about somebody who is still watched.
 
     Attributes:
-        record: the record that it is about; None if that is sealed.
+        record: the record that it is about, or into which that was merged; None if it is sealed.
     """
 
     alert: Alert

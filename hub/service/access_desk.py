@@ -20,7 +20,7 @@ from hub.domain.audit import AuditEntry
 from hub.domain.errors import Reason, Refused
 from hub.domain.node import Caller
 from hub.domain.ports import AccessPlace, AuditLog, Database, RequestKey, Transaction
-from hub.service.registry import not_found, request_id_reused, sealed
+from hub.service.registry import ended, not_found, request_id_reused
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class AccessDesk:
         """Asks for access to a record, for the FIR of the caller's officer.
 
         Raises:
-            Refused: PURPOSE_NOT_ALLOWED, OFFENDER_NOT_FOUND, OFFENDER_SEALED, REQUEST_ID_REUSED.
+            Refused: PURPOSE_NOT_ALLOWED, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, REQUEST_ID_REUSED.
         """
         officer = require_investigation(caller)
         async with self._database.transaction() as tx:
@@ -86,7 +86,7 @@ class AccessDesk:
             if past := await _past(tx, caller, request):
                 return past
             if offender.facts is None:
-                raise sealed()
+                raise ended(offender)
             now = self._clock()
             asked = AccessRequest(
                 id=uuid7(),
@@ -105,8 +105,8 @@ class AccessDesk:
         """Forwards a request to NPB.
 
         Raises:
-            Refused: ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, ACCESS_STEP_NOT_POSSIBLE,
-                REQUEST_ID_REUSED.
+            Refused: ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+                ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
         """
         return await self._take(caller, ruling, lambda current, now: current.forwarded(caller, ruling.reason, now))
 
@@ -135,6 +135,14 @@ class AccessDesk:
         """
         return await self._take(caller, ruling, lambda current, now: current.declined(caller, ruling.reason, now))
 
+    async def revoke(self, caller: Caller, ruling: Ruling) -> AccessRequest:
+        """Takes back what was granted: from the next read on.
+
+        Raises:
+            Refused: as of `forward`.
+        """
+        return await self._take(caller, ruling, lambda current, now: current.revoked(caller, ruling.reason, now))
+
     async def get(self, caller: Caller, id: UUID) -> AccessRequest:
         """Reads a request.
 
@@ -151,7 +159,7 @@ class AccessDesk:
     async def list(
         self, caller: Caller, *, state: AccessState | None, overdue_only: bool, after: AccessPlace, limit: int
     ) -> Sequence[AccessRequest]:
-        """Lists requests about records that are not sealed, those first that are overdue, then the newest.
+        """Lists requests about records that stand, those first that are overdue, then the newest.
 
         Args:
             state: only those in this state; None for any.
@@ -168,15 +176,17 @@ class AccessDesk:
     async def _take(
         self, caller: Caller, ruling: Ruling, step: Callable[[AccessRequest, datetime], AccessRequest]
     ) -> AccessRequest:
-        """Takes a step of a request whose record is not sealed."""
+        """Takes a step of a request whose record stands."""
         async with self._database.transaction() as tx:
             current = await tx.access_requests.get(ruling.id, audience(caller.node), lock=True)
             if current is None:
                 raise _not_found()
             if past := await _past(tx, caller, ruling.request):
                 return past
-            if current.fir is None:
-                raise sealed()
+            offender = await tx.offender(current.offender_id)
+            assert offender, "it is locked with the request"
+            if offender.facts is None:
+                raise ended(offender)
             if ruling.etag != current.etag:
                 raise Refused(Reason.ETAG_MISMATCH, "the request changed since it was read; read it again")
             after = step(current, self._clock())

@@ -15,7 +15,7 @@ from hub.domain.notice import Notice, NoticeFacts
 from hub.domain.ports import AuditLog, Database, RequestKey, Write
 from hub.domain.revision import Revision
 from hub.service.reading import readable
-from hub.service.registry import not_found, request_id_reused, sealed
+from hub.service.registry import ended, not_found, request_id_reused
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Monitoring:
         """Records a notice.
 
         Raises:
-            Refused: OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, REQUEST_ID_REUSED.
+            Refused: OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, NOT_OWNER, REQUEST_ID_REUSED.
         """
         async with self._database.transaction() as tx:
             # Locked, so that the order of a record's events is the order of its changes, and so that of two deliveries
@@ -53,7 +53,7 @@ class Monitoring:
                 return Recorded(written, past.revision)
             require_owner(caller, offender.owner)
             if offender.facts is None:
-                raise sealed()
+                raise ended(offender)
             now = self._clock()
             notice = Notice(id=uuid7(), offender_id=offender_id, recorder=caller.node.id, facts=facts, created_at=now)
             await tx.insert_notice(notice)

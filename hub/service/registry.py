@@ -21,9 +21,9 @@ from hub.domain.feed import Propagation
 from hub.domain.filters import Filter
 from hub.domain.history import Cause, Version
 from hub.domain.node import Caller, NodeState, Purpose, Role
-from hub.domain.offender import CourtEvent, Finality, Offender, OffenderFacts, Transfer, offender_name
+from hub.domain.offender import Conviction, CourtEvent, Finality, Offender, OffenderFacts, Transfer, offender_name
 from hub.domain.person import IdentityEvent
-from hub.domain.ports import AuditLog, Database, RequestKey, Transaction, Write
+from hub.domain.ports import AuditLog, Consequence, Database, RequestKey, Transaction, Write
 from hub.domain.revision import Revision
 from hub.service.duplicates import Override, likely_duplicate, likely_duplicates
 from hub.service.feed import Feed, reach
@@ -64,6 +64,11 @@ class Written:
 
     offender: Offender
     revision: Revision
+
+
+async def _no_others(tx: Transaction, changed: Offender) -> Sequence[tuple[Offender, Offender]]:
+    """No other record changes with one."""
+    return ()
 
 
 class _TakenBack(Exception):
@@ -307,8 +312,8 @@ class Registry:
             change: gives the new facts for those that stand; it may raise `Refused`.
 
         Raises:
-            Refused: OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
-                REQUEST_ID_REUSED, or what `change` raises.
+            Refused: OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, NOT_OWNER, ETAG_MISMATCH,
+                CONVICTION_SET_ASIDE, REQUEST_ID_REUSED, or what `change` raises.
         """
 
         async def changed(tx: Transaction, current: Offender, facts: OffenderFacts) -> Offender:
@@ -327,12 +332,14 @@ class Registry:
     ) -> Written:
         """Gives a conviction the finality that an event at a court leads to; seals the record if none stands any more.
 
+        With it those are sealed that were merged into it.
+
         Args:
             conviction_number: of the conviction in the record, from 1.
 
         Raises:
-            Refused: OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE, INVALID_FIELD,
-                REQUEST_ID_REUSED.
+            Refused: OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
+                INVALID_FIELD, REQUEST_ID_REUSED.
         """
 
         async def decided(tx: Transaction, current: Offender, facts: OffenderFacts) -> Offender:
@@ -343,7 +350,48 @@ class Registry:
                     await tx.insert_set_aside(current.id, document, conviction, day)
             return replace(current, facts=after, transfer=current.transfer if after else None)
 
-        return await self._edit(caller, edit, decided)
+        async def sealed_with_it(tx: Transaction, changed: Offender) -> list[tuple[Offender, Offender]]:
+            merged = () if changed.facts else await tx.merged_into(changed.id)
+            return [(each, replace(each, merged_into=None)) for each in merged]
+
+        return await self._edit(caller, edit, decided, others=sealed_with_it)
+
+    async def merge(self, caller: Caller, edit: Edit, duplicate_id: UUID, duplicate_etag: str, today: date) -> Written:
+        """Makes two records of one person one; gives the one that stays.
+
+        That keeps its name, owner, district and person, and has the numbers, names, convictions and notices of both.
+        The other one, and what was merged into it before, keeps its versions, and says where it went.
+
+        Args:
+            edit: of the record that stays.
+            duplicate_etag: of the version of the other one that the caller read.
+            today: the current day in Pakistan.
+
+        Raises:
+            Refused: OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH, TRANSFER_ALREADY_OPEN,
+                CONVICTION_SET_ASIDE: what stands in one of them was set aside in the other, INVALID_FIELD,
+                REQUEST_ID_REUSED.
+        """
+        if edit.offender_id == duplicate_id:
+            raise invalid(Violation("duplicate", "SAME_RECORD", "must be another record than the one that stays"))
+
+        async def merged(tx: Transaction, current: Offender, facts: OffenderFacts) -> Offender:
+            duplicate = await tx.offender(duplicate_id)
+            if duplicate is None:
+                raise not_found()
+            if duplicate.facts is None:
+                raise ended(duplicate)
+            _require_etag(duplicate, duplicate_etag)
+            _require_no_transfer(current)
+            _require_no_transfer(duplicate)
+            await _hold_set_aside(tx, current.id, facts.person.documents, duplicate.facts.convictions)
+            return replace(current, facts=facts.merged(duplicate.facts, today))
+
+        async def gone(tx: Transaction, changed: Offender) -> list[tuple[Offender, Offender]]:
+            duplicates = (await tx.offender(duplicate_id), *await tx.merged_into(duplicate_id))
+            return [(each, replace(each, facts=None, merged_into=changed.id)) for each in duplicates if each]
+
+        return await self._edit(caller, edit, merged, others=gone, locked=[duplicate_id])
 
     async def report_identity_event(
         self, caller: Caller, request: RequestKey, card: Cnic | OldNic, event: IdentityEvent, day: date
@@ -362,7 +410,7 @@ class Registry:
         async def reported(_tx: Transaction, current: Offender, facts: OffenderFacts) -> Offender:
             if card not in facts.person.documents:
                 raise conflict()  # between the two transactions its owner took it out
-            return replace(current, facts=replace(facts, person=facts.person.after(event, day)))
+            return replace(current, facts=replace(facts, person=facts.person.reported(card, event, day)))
 
         async with self._database.transaction() as tx:
             holder = (await tx.holders([card])).get(card)
@@ -380,17 +428,12 @@ class Registry:
             receiver: id of a node of the police.
 
         Raises:
-            Refused: OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, INVALID_FIELD,
+            Refused: OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, NOT_OWNER, ETAG_MISMATCH, INVALID_FIELD,
                 TRANSFER_ALREADY_OPEN, REQUEST_ID_REUSED.
         """
 
         async def proposed(tx: Transaction, current: Offender, _: OffenderFacts) -> Offender:
-            if current.transfer:
-                raise Refused(
-                    Reason.TRANSFER_ALREADY_OPEN,
-                    "the record is proposed to a node already",
-                    metadata={"receiver": f"nodes/{current.transfer.receiver}"},
-                )
+            _require_no_transfer(current)
             node = await tx.node(receiver)
             if node is None or node.role is not Role.POLICE or node.state is not NodeState.ACTIVE:
                 raise invalid(Violation("receiver", "NO_POLICE", "must be an active node of the police"))
@@ -405,8 +448,8 @@ class Registry:
         """Makes the receiver of a proposed record its owner.
 
         Raises:
-            Refused: OFFENDER_NOT_FOUND, OFFENDER_SEALED, NO_OPEN_TRANSFER, NOT_RECEIVER, ETAG_MISMATCH,
-                REQUEST_ID_REUSED.
+            Refused: OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, NO_OPEN_TRANSFER, NOT_RECEIVER,
+                ETAG_MISMATCH, REQUEST_ID_REUSED.
         """
 
         def allow(current: Offender) -> None:
@@ -463,16 +506,23 @@ class Registry:
         edit: Edit,
         change: Callable[[Transaction, Offender, OffenderFacts], Awaitable[Offender]],
         allow: Callable[[Offender], None] = lambda _: None,
+        *,
+        others: Callable[[Transaction, Offender], Awaitable[Sequence[tuple[Offender, Offender]]]] = _no_others,
+        locked: Collection[UUID] = (),
     ) -> Written:
-        """Writes the next version of a record that is not sealed.
+        """Writes the next version of a record that is neither sealed nor merged.
 
         Args:
             change: gives the record as it shall be, but for its version and times.
             allow: raises if the caller may not change the record.
+            others: gives, for the changed record, those that change with it: as they are, and as they shall be.
+            locked: ids of records that nobody else shall change meanwhile.
         """
         request = edit.request
         async with self._database.transaction() as tx:
-            current = await tx.offender(edit.offender_id, lock=True)
+            # In one order, so that two who lock the same records cannot wait for each other in a ring.
+            found = {id: await tx.offender(id, lock=True) for id in sorted({edit.offender_id, *locked})}
+            current = found[edit.offender_id]
             if current is None:
                 raise not_found()
             # After the lock, so that of two deliveries of one request the second sees what the first wrote.
@@ -481,17 +531,26 @@ class Registry:
                     raise replay
                 return replay
             if current.facts is None:
-                raise sealed()
+                raise ended(current)
             allow(current)
-            if edit.etag not in (None, current.etag):
-                raise Refused(Reason.ETAG_MISMATCH, "the record changed since it was read; read it again")
+            _require_etag(current, edit.etag)
             changed = await change(tx, current, current.facts)
             if changed.facts:
-                await _hold_set_aside(tx, current, changed.facts, current.facts)
-            offender = replace(changed, version=current.version + 1, updated_at=self._clock())
-            if not await tx.update_offender(current, Version(offender, Cause.of(caller, edit.reason))):
+                gained = set(changed.facts.person.documents) - set(current.facts.person.documents)
+                # Of the convictions that it had: new ones were compared with every document.
+                had = changed.facts.convictions[: len(current.facts.convictions)]
+                await _hold_set_aside(tx, current.id, gained, had)
+            now, cause = self._clock(), Cause.of(caller, edit.reason)
+            consequences = list[Consequence]()
+            # First, since the record may come to have what these leave.
+            for before, other in await others(tx, changed):
+                after = replace(other, version=before.version + 1, updated_at=now)
+                await tx.update_offender(before, Version(after, cause))
+                consequences.append(Consequence(after, self._entry(caller, after)))
+            offender = replace(changed, version=current.version + 1, updated_at=now)
+            if not await tx.update_offender(current, Version(offender, cause)):
                 raise await self._duplicate(tx, offender)
-            revision = await tx.book([Write(offender, request, self._entry(caller, offender))])
+            revision = await tx.book([Write(offender, request, self._entry(caller, offender))], consequences)
         return Written(offender, revision)
 
     async def _replays(
@@ -542,18 +601,21 @@ class Registry:
         return AuditEntry(self._clock(), caller, offender.id.bytes, "ALLOWED")
 
 
-async def _hold_set_aside(tx: Transaction, record: Offender, facts: OffenderFacts, before: OffenderFacts) -> None:
-    """Lets what was set aside be so under every document that the person comes to have.
+async def _hold_set_aside(
+    tx: Transaction, offender_id: UUID, documents: Collection[Document], convictions: Collection[Conviction]
+) -> None:
+    """Lets what was set aside of a record be so under documents that its person comes to have.
 
     Raises:
         Refused: CONVICTION_SET_ASIDE: under such a document one was that stands here.
     """
-    for document in set(facts.person.documents) - set(before.person.documents):
-        for offender_id in (await tx.set_aside([(document, c) for c in facts.standing])).values():
-            raise set_aside(offender_id)
-        for conviction in facts.convictions:
+    standing = [conviction for conviction in convictions if conviction.finality is not Finality.SET_ASIDE]
+    for document in documents:
+        for other_id in (await tx.set_aside([(document, conviction) for conviction in standing])).values():
+            raise set_aside(other_id)
+        for conviction in convictions:
             if conviction.finality is Finality.SET_ASIDE and conviction.finality_date:
-                await tx.insert_set_aside(record.id, document, conviction, conviction.finality_date)
+                await tx.insert_set_aside(offender_id, document, conviction, conviction.finality_date)
 
 
 def _why_entered(draft: Draft) -> str:
@@ -569,6 +631,22 @@ def _require_owner(caller: Caller, current: Offender, reason: str) -> None:
     require_owner(caller, current.owner)
     if caller.node.id != current.owner:
         require_reason(caller, reason)
+
+
+def _require_etag(current: Offender, etag: str | None) -> None:
+    """Lets a record be changed by who has read it as it is, or means the newest version (None)."""
+    if etag not in (None, current.etag):
+        raise Refused(Reason.ETAG_MISMATCH, "the record changed since it was read; read it again")
+
+
+def _require_no_transfer(current: Offender) -> None:
+    """Lets a record be proposed, or merged, that is not proposed to anybody."""
+    if current.transfer:
+        raise Refused(
+            Reason.TRANSFER_ALREADY_OPEN,
+            "the record is proposed to a node already",
+            metadata={"receiver": f"nodes/{current.transfer.receiver}"},
+        )
 
 
 def _open_transfer(current: Offender) -> Transfer:
@@ -593,9 +671,14 @@ def conflict() -> Refused:
     return Refused(Reason.HUB_UNAVAILABLE, "another write got in the way; retry with the same request_id")
 
 
-def sealed() -> Refused:
-    """The record has come to its end."""
-    return Refused(Reason.OFFENDER_SEALED, "the record is sealed, since every conviction was set aside")
+def ended(offender: Offender) -> Refused:
+    """The record has come to its end: sealed, or merged into another one, which the error names."""
+    if offender.merged_into is None:
+        return Refused(Reason.OFFENDER_SEALED, "the record is sealed, since every conviction was set aside")
+    survivor = {"offender": offender_name(offender.merged_into)}
+    return Refused(
+        Reason.OFFENDER_MERGED, "the record was merged into another one, which has its place", metadata=survivor
+    )
 
 
 def set_aside(offender_id: UUID) -> Refused:

@@ -92,7 +92,8 @@ class StoreAccessRequests:
         self, audience: Audience, *, state: AccessState | None, overdue_only: bool, after: AccessPlace, limit: int
     ) -> Sequence[AccessRequest]:
         overdue = (access_step.c.state == AccessState.REQUESTED) & (access_request.c.due_at <= after.as_of)
-        query = _select().where(offender.c.wrapped_key.is_not(None), *_known_to(audience))
+        stands = offender.c.wrapped_key.is_not(None) & offender.c.merged_into.is_(None)
+        query = _select().where(stands, *_known_to(audience))
         if state:
             expired = access_step.c.expires_at <= after.as_of
             query = query.where(case((expired, AccessState.EXPIRED), else_=access_step.c.state) == state)

@@ -73,18 +73,22 @@ def open_offender(
     id: UUID,
     owner: str,
     version: int,
-    body: bytes,
+    body: bytes | None,
     created_at: datetime,
     changed_at: datetime,
     transfer: Transfer | None,
+    merged_into: UUID | None,
 ) -> Offender:
-    """One version of a record, from its columns; without its key it is a sealed one.
+    """One version of a record, from its columns; without its key it is a sealed one, without a body a merged one.
+
+    Args:
+        merged_into: what became of the record, whatever the version.
 
     Raises:
         VaultError: the body was moved or changed, or belongs to other keys.
     """
     facts = None
-    if wrapped:
+    if wrapped and body:
         plain = vault.open(unwrap(vault, id, wrapped), body, _offender_place(id, version))
         facts = _offender.validate_json(plain)
     return Offender(
@@ -95,6 +99,7 @@ def open_offender(
         created_at=created_at,
         updated_at=changed_at,
         transfer=transfer,
+        merged_into=None if facts else merged_into,
     )
 
 
@@ -114,9 +119,12 @@ def open_checked(
     """
     facts = from_json(vault.open(unwrap(vault, id, wrapped), body, _offender_place(id, version)))
     person = facts["person"]
-    cnics = [Cnic(person["cnic"]["digits"])] if person["cnic"] else []
-    if "history" in person:
-        cnics += [Cnic(former["was"]["digits"]) for former in person["history"].get("cnics", ())]
+    cnics: list[Cnic] = []
+    for identity in (person, *person.get("others", ())):
+        if identity["cnic"]:
+            cnics.append(Cnic(identity["cnic"]["digits"]))
+        if "history" in identity:
+            cnics += [Cnic(former["was"]["digits"]) for former in identity["history"].get("cnics", ())]
     finalities = {Finality[conviction["finality"]] for conviction in facts["convictions"]}
     return cnics, finalities, Disclosed(*map(person.__getitem__, Disclosed._fields))
 

@@ -41,10 +41,10 @@ def _checked(
     id_text: str,
     version: int,
     wrapped: bytes | None,
-    body: bytes,
+    body: bytes | None,
     erased_numbers: Sequence[bytes],
 ) -> CheckedRecord:
-    if wrapped is None:
+    if wrapped is None or body is None:  # sealed, or merged into another
         return CheckedRecord(id, version, erased_numbers)
     cnics, finalities, person = bodies.open_checked(vault, wrapped, id=id_text, version=version, body=body)
     return CheckedRecord(id, version, [vault.index(cnic) for cnic in cnics], finalities, person)

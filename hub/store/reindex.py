@@ -16,7 +16,7 @@ _AT_ONCE = 100
 _INDEXED = select(offender_search.c.rules).where(offender_search.c.offender_id == offender.c.id).scalar_subquery()
 _INCOMPLETE = (
     select_current()
-    .where(offender.c.wrapped_key.is_not(None), or_(_INDEXED.is_(None), _INDEXED < RULES))
+    .where(offender_revision.c.body.is_not(None), or_(_INDEXED.is_(None), _INDEXED < RULES))
     .order_by(offender.c.id)
     .limit(_AT_ONCE)
     # Nobody waits: what another worker has in hand is seen to, and what is being changed is indexed with the change.

@@ -31,7 +31,7 @@ _REMOVE = delete(offender_search).where(offender_search.c.offender_id == bindpar
 
 
 async def write_keys(connection: AsyncConnection, vault: Vault, offenders: Collection[Offender]) -> None:
-    """Brings the index up to date with records as they are now; a sealed one leaves it."""
+    """Brings the index up to date with records as they are now; one that is sealed or merged leaves it."""
     if searched := rows(vault, offenders):
         await connection.execute(_WRITE, {"searched": searched})
     for offender in offenders:

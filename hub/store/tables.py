@@ -91,8 +91,9 @@ node_change = Table(
     Index(None, "node_id", "changed_at"),
 )
 
-# A record without a key is sealed: nobody can open any version of it again. Only then it has `erased_numbers`: keyed
-# hashes of its numbers, which tell those who hold them in memory what to forget.
+# A record without a key is sealed: nobody can open any version of it again. One that was merged into another keeps its
+# key, for the versions before, until that one is sealed. Both have `erased_numbers`: keyed hashes of the numbers that
+# they had, which tell those who hold them in memory what to forget.
 offender = Table(
     "offender",
     metadata,
@@ -102,7 +103,9 @@ offender = Table(
     Column("wrapped_key", LargeBinary),
     Column("erased_numbers", ARRAY(LargeBinary)),
     _time("created_at"),
+    Column("merged_into", Uuid, ForeignKey("offender.id")),
     Index(None, "owner", "id"),
+    Index(None, "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
 )
 
 # By which numbers, as keyed hashes, the records that stand are found; those that a person had before are among them.
@@ -203,6 +206,15 @@ request = Table(
     Column("outbox_id", BigInteger, nullable=False),
     _time("created_at", server_default=text("clock_timestamp()")),
     Index(None, "record_id"),
+)
+
+# Versions of records that came with a request about another record: of those merged into it.
+consequence = Table(
+    "consequence",
+    metadata,
+    Column("record_id", Uuid, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("outbox_id", BigInteger, nullable=False),
 )
 
 # What a transaction changed, until the sequencer moves it to the feed. `changes` is a list of [kind, id, version].

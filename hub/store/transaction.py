@@ -26,8 +26,8 @@ from hub.domain.filters import Comparison, Filter
 from hub.domain.history import Version
 from hub.domain.node import Enrolment, Node, NodeChange, NodeState, Role
 from hub.domain.notice import Notice
-from hub.domain.offender import Conviction, Offender, Transfer
-from hub.domain.ports import PastRequest, RequestKey, Write
+from hub.domain.offender import Conviction, Offender, OffenderStatus, Transfer
+from hub.domain.ports import Consequence, PastRequest, RequestKey, Write
 from hub.domain.revision import Revision
 from hub.domain.search import Wanted
 from hub.store import bodies, search
@@ -35,6 +35,7 @@ from hub.store.access_requests import StoreAccessRequests
 from hub.store.consents import StoreConsents
 from hub.store.rows import insert_rows, taking_rows
 from hub.store.tables import (
+    consequence,
     disclosure_policy,
     enrolment,
     feed_head,
@@ -96,10 +97,15 @@ _BOOK = taking_rows(
     "changes",
     "requests",
 )
+_INSERT_CONSEQUENCES = insert(consequence)
 _NEWEST_POLICY = select(disclosure_policy).order_by(disclosure_policy.c.version.desc()).limit(1)
 # What lists can be narrowed by.
 _COLUMNS: Mapping[str, ColumnElement[Any]] = {
-    "status": case((offender.c.wrapped_key.is_(None), "SEALED"), else_="REGISTERED"),
+    "status": case(
+        (offender.c.wrapped_key.is_(None), "SEALED"),
+        (offender.c.merged_into.is_not(None), "MERGED"),
+        else_="REGISTERED",
+    ),
     "owner": offender.c.owner,
     "create_time": offender.c.created_at,
     "update_time": offender_revision.c.changed_at,
@@ -127,7 +133,10 @@ _PLACE = text("""
         WHEN NOT EXISTS (SELECT FROM outbox WHERE id = written.outbox_id) THEN (SELECT min(seq) - 1 FROM feed_event)
     END AS seq
     FROM offender
-    JOIN request AS written ON written.record_id = offender.id AND written.version = offender.version
+    JOIN (
+        SELECT record_id, version, outbox_id FROM request
+        UNION ALL SELECT record_id, version, outbox_id FROM consequence
+    ) AS written ON written.record_id = offender.id AND written.version = offender.version
     LEFT JOIN feed_event AS event USING (outbox_id)
     CROSS JOIN feed_head
     WHERE offender.id = :id
@@ -139,6 +148,7 @@ def select_offenders() -> Select[*tuple[Any, ...]]:
     return select(
         offender.c.id,
         offender.c.wrapped_key,
+        offender.c.merged_into,
         offender.c.created_at,
         offender_revision.c.owner,
         offender_revision.c.version,
@@ -175,6 +185,7 @@ def open_row(vault: Vault, row: Any) -> Offender:
         created_at=row.created_at,
         changed_at=row.changed_at,
         transfer=_transfer(row),
+        merged_into=row.merged_into,
     )
 
 
@@ -375,6 +386,12 @@ class StoreTransaction:
         rows = await self._connection.execute(_SHARING, {"keys": search.hashed(self._vault, keys)})
         return [open_row(self._vault, row) for row in rows]
 
+    async def merged_into(self, offender_id: UUID) -> Sequence[Offender]:
+        merged = offender.c.merged_into == offender_id
+        await self._connection.execute(select(offender.c.id).where(merged).order_by(offender.c.id).with_for_update())
+        rows = await self._connection.execute(select_current().where(merged))
+        return [open_row(self._vault, row) for row in rows]
+
     async def update_offender(self, before: Offender, version: Version) -> bool:
         changed = version.offender
         had, has = self._numbers(before), self._numbers(changed)
@@ -385,13 +402,14 @@ class StoreTransaction:
         statement = (
             update(offender)
             .where(offender.c.id == changed.id, offender.c.version == changed.version - 1)
-            .values(version=changed.version, owner=changed.owner)
+            .values(version=changed.version, owner=changed.owner, merged_into=changed.merged_into)
             .returning(offender.c.wrapped_key)
         )
-        if changed.facts is None:
+        if before.facts and not changed.facts:
+            statement = statement.values(erased_numbers=[self._vault.index(cnic) for cnic in before.facts.person.cnics])
+        if changed.status is OffenderStatus.SEALED:
             # The key is in no other place: with it every version of the record and its notices are gone.
-            cnics = before.facts.person.cnics if before.facts else ()
-            statement = statement.values(wrapped_key=None, erased_numbers=[self._vault.index(cnic) for cnic in cnics])
+            statement = statement.values(wrapped_key=None)
         wrapped = (await self._connection.execute(statement)).scalar_one()
         key = bodies.unwrap(self._vault, changed.id, wrapped) if wrapped else None
         await self._connection.execute(_ADD_VERSIONS, {"versions": [self._version_row(version, key)]})
@@ -399,7 +417,7 @@ class StoreTransaction:
         return True
 
     def _numbers(self, record: Offender) -> set[bytes]:
-        """The blind indexes of a record's documents; a sealed one has none."""
+        """The blind indexes of a record's documents; one that is sealed or merged has none."""
         return {self._vault.index(each) for each in record.facts.person.documents} if record.facts else set()
 
     def _version_row(self, version: Version, key: bytes | None) -> dict[str, Any]:
@@ -483,7 +501,9 @@ class StoreTransaction:
         return open_notice_row(self._vault, row) if row else None
 
     async def list_notices(self, offender_id: UUID, *, before: UUID | None, limit: int) -> Sequence[Notice]:
-        query = select_notices().where(notice.c.offender_id == offender_id, offender.c.wrapped_key.is_not(None))
+        itself = (offender.c.id == offender_id) & offender.c.merged_into.is_(None)
+        records = select(offender.c.id).where(itself | (offender.c.merged_into == offender_id))
+        query = select_notices().where(notice.c.offender_id.in_(records), offender.c.wrapped_key.is_not(None))
         if before is not None:
             query = query.where(notice.c.id < before)
         rows = await self._connection.execute(query.order_by(notice.c.id.desc()).limit(limit))
@@ -613,8 +633,8 @@ class StoreTransaction:
         async with driver.cursor() as cursor:
             await copy_audit(cursor, entries)
 
-    async def book(self, writes: Sequence[Write]) -> Revision:
-        changes = [_change(write.record) for write in writes]
+    async def book(self, writes: Sequence[Write], consequences: Sequence[Consequence] = ()) -> Revision:
+        changes = [_change(each.record) for each in (*writes, *consequences)]
         requests = [
             {
                 "node_id": write.audit.caller.node.id,
@@ -627,7 +647,10 @@ class StoreTransaction:
         ]
         parameters = {"lot": secrets.randbits(_LOT_BITS), "changes": changes, "requests": requests}
         outbox_id, epoch = (await self._connection.execute(_BOOK, parameters)).one()
-        await self.append_audit([write.audit for write in writes])
+        if consequences:
+            of_others = [{"record_id": c.record.id, "version": c.record.version} for c in consequences]
+            await self._connection.execute(_INSERT_CONSEQUENCES, [{**of, "outbox_id": outbox_id} for of in of_others])
+        await self.append_audit([each.audit for each in (*writes, *consequences)])
         return Revision(epoch, outbox_id)
 
 

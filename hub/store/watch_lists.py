@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -49,6 +50,10 @@ _DROP_SENT = text("""
         AND NOT EXISTS (SELECT FROM watched_person WHERE alert_id = alert.id)
 """)
 _PERSON = [watched_person.c[name] for name in ("id", "cnic_index", "consent_reference", "reference", "created_at")]
+_MERGED_RECORD = offender.alias()
+_MERGED = (
+    select(func.array_agg(_MERGED_RECORD.c.id)).where(_MERGED_RECORD.c.merged_into == offender.c.id).scalar_subquery()
+)
 _ALERT = [alert.c[name].label(f"alert_{name}") for name in ("id", "seq", "kind", "offender_id", "sent", "created_at")]
 
 
@@ -159,11 +164,15 @@ class WatchList:
         # After the locks: whoever changes the record now marks these rows again, once they are free.
         numbers = [row.cnic_index for row in rows]
         by = offender_number.c
-        query = select_current().add_columns(by.number_index).join(offender_number, by.offender_id == offender.c.id)
-        found = await self._connection.execute(query.where(by.number_index.in_(numbers)))
+        query = select_current().add_columns(by.number_index, _MERGED.label("merged"))
+        query = query.join(offender_number, by.offender_id == offender.c.id)
+        found = (await self._connection.execute(query.where(by.number_index.in_(numbers)))).all()
         records = {row.number_index: open_row(self._vault, row) for row in found}
+        # Read with the record: in between one could have been merged into it, which would look like its end.
+        merged = {id: row.id for row in found for id in row.merged or ()}
         return [
-            Watched(_person(row), _alert(row) if row.alert_id else None, records.get(row.cnic_index)) for row in rows
+            Watched(_person(row), _alert(row, merged) if row.alert_id else None, records.get(row.cnic_index))
+            for row in rows
         ]
 
     async def settle(self, people: Collection[UUID]) -> None:
@@ -195,11 +204,11 @@ class WatchList:
             .limit(limit)
         )
         rows = (await self._connection.execute(query)).all()
-        standing = select_current().where(offender.c.wrapped_key.is_not(None))
-        found = await self._connection.execute(
-            standing.where(offender.c.id.in_([row.alert_offender_id for row in rows]))
-        )
-        records = {row.id: open_row(self._vault, row) for row in found}
+        about = offender.alias()
+        standing = select_current().where(offender.c.wrapped_key.is_not(None)).add_columns(about.c.id.label("about"))
+        standing = standing.join(about, offender.c.id == func.coalesce(about.c.merged_into, about.c.id))
+        found = await self._connection.execute(standing.where(about.c.id.in_([row.alert_offender_id for row in rows])))
+        records = {row.about: open_row(self._vault, row) for row in found}
         return [KeptAlert(_alert(row), _person(row), records.get(row.alert_offender_id)) for row in rows]
 
     async def mark_sent(self, alerts: Collection[UUID], entries: Sequence[AuditEntry]) -> None:
@@ -217,12 +226,13 @@ def _person(row: Any) -> WatchedPerson:
     return WatchedPerson(row.id, row.cnic_index, row.consent_reference, row.reference, row.created_at)
 
 
-def _alert(row: Any) -> Alert:
+def _alert(row: Any, merged: Mapping[UUID, UUID] = MappingProxyType({})) -> Alert:
+    """An alert of a row; it is about the record into which the one that it was about was merged."""
     return Alert(
         id=row.alert_id,
         seq=row.alert_seq,
         kind=AlertKind(row.alert_kind),
-        offender_id=row.alert_offender_id,
+        offender_id=merged.get(row.alert_offender_id, row.alert_offender_id),
         sent=row.alert_sent,
         created_at=row.alert_created_at,
     )

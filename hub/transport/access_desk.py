@@ -67,6 +67,12 @@ class AccessDeskServicer(AccessDeskServiceServicer):
         written = await self._desk.decline(current_caller(), _ruling(request))
         return pb.DeclineAccessRequestResponse(access_request=self._message(written))
 
+    async def RevokeAccessRequest(
+        self, request: pb.RevokeAccessRequestRequest, context: Any
+    ) -> pb.RevokeAccessRequestResponse:
+        written = await self._desk.revoke(current_caller(), _ruling(request))
+        return pb.RevokeAccessRequestResponse(access_request=self._message(written))
+
     async def GetAccessRequest(self, request: pb.GetAccessRequestRequest, context: Any) -> pb.GetAccessRequestResponse:
         found = await self._desk.get(current_caller(), _id(request.name))
         return pb.GetAccessRequestResponse(access_request=self._message(found))
@@ -107,6 +113,7 @@ class AccessDeskServicer(AccessDeskServiceServicer):
             due_time=convert.timestamp(request.due_at),
             forwarding=_step_message(request.step(AccessState.FORWARDED)),
             decision=_step_message(request.step(AccessState.GRANTED, AccessState.DECLINED)),
+            revocation=_step_message(request.step(AccessState.REVOKED)),
             granted_scopes=_scope_values(grant.scopes if grant else ()),
             expire_time=convert.timestamp(grant.expires_at) if grant else None,
         )
@@ -119,8 +126,11 @@ _STATE, _SCOPE = "ACCESS_REQUEST_STATE_", "ACCESS_SCOPE_"
 _NEEDED: dict[str, frozenset[AccessScope]] = {
     "person": frozenset({AccessScope.PERSON}),
     "district": frozenset({AccessScope.PERSON}),
+    "other_identities": frozenset({AccessScope.PERSON}),
     "convictions": frozenset({AccessScope.CONVICTIONS}),
-    **dict.fromkeys(("name", "owner", "status", "etag", "create_time", "update_time", "transfer"), frozenset()),
+    **dict.fromkeys(
+        ("name", "owner", "status", "etag", "create_time", "update_time", "transfer", "merged_into"), frozenset()
+    ),
 }
 
 
@@ -159,7 +169,10 @@ def _officer_message(officer: Officer | None) -> officer_pb2.OfficerContext | No
 
 
 def _ruling(
-    request: pb.ForwardAccessRequestRequest | pb.GrantAccessRequestRequest | pb.DeclineAccessRequestRequest,
+    request: pb.ForwardAccessRequestRequest
+    | pb.GrantAccessRequestRequest
+    | pb.DeclineAccessRequestRequest
+    | pb.RevokeAccessRequestRequest,
 ) -> Ruling:
     return Ruling(_id(request.name), convert.request_key(request), request.etag, convert.reason(request.reason))
 

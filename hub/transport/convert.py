@@ -259,6 +259,7 @@ def offender_facts(message: offender_pb2.Offender, now: datetime, before: Offend
             old_nic=read.old_nic("offender.person.old_nic", who.old_nic) if who.old_nic else None,
             passports=_passports(read, who.passports),
             history=before.person.history if before else IdentityHistory(),
+            others=before.person.others if before else (),
         )
         facts = OffenderFacts(
             person=person,
@@ -429,7 +430,7 @@ def _conviction(read: Reader, path: str, message: offender_pb2.Conviction) -> Co
 
 
 def offender_message(offender: Offender) -> offender_pb2.Offender:
-    """A record as a message; a sealed one without what it was about."""
+    """A record as a message; one that is sealed or merged without what it was about."""
     message = _facts_message(offender.facts) if offender.facts else offender_pb2.Offender()
     message.MergeFrom(
         offender_pb2.Offender(
@@ -440,6 +441,7 @@ def offender_message(offender: Offender) -> offender_pb2.Offender:
             create_time=timestamp(offender.created_at),
             update_time=timestamp(offender.updated_at),
             transfer=transfer_message(offender.transfer) if offender.transfer else None,
+            merged_into=offender_name(offender.merged_into) if offender.merged_into else "",
         )
     )
     return message
@@ -497,23 +499,27 @@ def transfer_message(transfer: Transfer) -> offender_pb2.Transfer:
 
 
 def _facts_message(facts: OffenderFacts) -> offender_pb2.Offender:
-    person = facts.person
     return offender_pb2.Offender(
-        person=offender_pb2.Person(
-            cnic=person.cnic.formatted if person.cnic else "",
-            full_name=person.full_name,
-            full_name_ur=person.full_name_ur,
-            guardian_name=person.guardian_name,
-            guardian_name_ur=person.guardian_name_ur,
-            guardian_relation=_value(offender_pb2.GuardianRelation, person.guardian_relation),
-            sex=_value(offender_pb2.Sex, person.sex),
-            date_of_birth=person.date_of_birth.isoformat(),
-            old_nic=person.old_nic.formatted if person.old_nic else "",
-            passports=[offender_pb2.Passport(country=each.country, number=each.number) for each in person.passports],
-            history=_history_message(person.history) if person.history != IdentityHistory() else None,
-        ),
+        person=_person_message(facts.person),
         district=facts.district,
         convictions=[_conviction_message(number, conviction) for number, conviction in enumerate(facts.convictions, 1)],
+        other_identities=map(_person_message, facts.person.others),
+    )
+
+
+def _person_message(person: Person) -> offender_pb2.Person:
+    return offender_pb2.Person(
+        cnic=person.cnic.formatted if person.cnic else "",
+        full_name=person.full_name,
+        full_name_ur=person.full_name_ur,
+        guardian_name=person.guardian_name,
+        guardian_name_ur=person.guardian_name_ur,
+        guardian_relation=_value(offender_pb2.GuardianRelation, person.guardian_relation),
+        sex=_value(offender_pb2.Sex, person.sex),
+        date_of_birth=person.date_of_birth.isoformat(),
+        old_nic=person.old_nic.formatted if person.old_nic else "",
+        passports=[offender_pb2.Passport(country=each.country, number=each.number) for each in person.passports],
+        history=_history_message(person.history) if person.history != IdentityHistory() else None,
     )
 
 

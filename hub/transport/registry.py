@@ -126,6 +126,14 @@ class RegistryServicer(RegistryServiceServicer):
         )
         return _answer(pb.RecordCourtEventResponse, written)
 
+    async def MergeOffenders(self, request: pb.MergeOffendersRequest, context: Any) -> pb.MergeOffendersResponse:
+        offender_id = convert.offender_id(request.offender, "offender")
+        edit = Edit(offender_id, convert.request_key(request), request.etag, convert.reason(request.reason))
+        duplicate_id = convert.offender_id(request.duplicate, "duplicate")
+        today = convert.today(self._clock())
+        written = await self._registry.merge(current_caller(), edit, duplicate_id, request.duplicate_etag, today)
+        return _answer(pb.MergeOffendersResponse, written)
+
     async def ReportIdentityEvent(
         self, request: pb.ReportIdentityEventRequest, context: Any
     ) -> pb.ReportIdentityEventResponse:

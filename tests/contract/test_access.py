@@ -25,7 +25,7 @@ from nsor.monitoring.v1.notice_pb2 import Notice
 from nsor.registry.v1.access_request_pb2 import ACCESS_SCOPE_PERSON, AccessRequest
 from nsor.registry.v1.offender_pb2 import COURT_EVENT_APPEAL_FILED, Offender, Person, VictimClass
 from nsor.registry.v1.registry_service_pb2 import CreateOffenderResponse, GetOffenderRequest
-from tests.support.access import asking, declining, forwarding, granting, obtain
+from tests.support.access import asking, declining, forwarding, granting, obtain, revoking
 from tests.support.contract import (
     INVESTIGATION,
     MAINTENANCE,
@@ -37,6 +37,7 @@ from tests.support.contract import (
     access,
     change,
     court_event,
+    merging,
     node,
     notification,
     path,
@@ -88,7 +89,8 @@ def test_an_officer_is_named_where_one_is_required(
     hub: RunningHub, written: CreateOffenderResponse, method: MethodDescriptor
 ) -> None:
     asked = AccessRequest(name=f"accessRequests/{uuid4()}", etag='"1"', scopes=[ACCESS_SCOPE_PERSON])
-    steps = [asking(written.offender.name), forwarding(asked), granting(asked), declining(asked)]
+    steps = [asking(written.offender.name), forwarding(asked), granting(asked), declining(asked), revoking(asked)]
+    steps.append(merging(written.offender, Offender(name=f"offenders/{uuid4()}", etag='"1"')))
     request: Any = next((s for s in steps if s.DESCRIPTOR is method.input_type), GetMessageClass(method.input_type)())
     request.ClearField("officer")
     for field in {"name", "parent"} & set(method.input_type.fields_by_name):
@@ -203,6 +205,7 @@ def test_the_texts_of_a_record_are_these() -> None:
         "registry.Offender.district",
         "registry.Offender.owner",
         "registry.Offender.etag",
+        "registry.Offender.merged_into",
         "registry.Transfer.offender",
         "registry.Transfer.sender",
         "registry.Transfer.receiver",
@@ -251,7 +254,7 @@ def test_the_texts_of_a_record_are_these() -> None:
 
 def test_a_person_in_a_record_is_the_offender() -> None:
     persons = [field.full_name for field in fields() if field.message_type is Person.DESCRIPTOR]
-    assert persons == ["nsor.registry.v1.Offender.person"]
+    assert persons == ["nsor.registry.v1.Offender.person", "nsor.registry.v1.Offender.other_identities"]
 
 
 def test_names_numbers_and_addresses_of_people_are_marked_personal() -> None:

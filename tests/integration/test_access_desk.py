@@ -123,6 +123,18 @@ def test_npb_waits_for_the_prosecutor(npb: Node, asked: AccessRequest) -> None:
         assert refusal.metadata == {"state": "ACCESS_REQUEST_STATE_REQUESTED", "due_time": f"{due}Z"}
 
 
+def test_a_prosecutor_declines_what_is_to_be_forwarded(
+    hub: RunningHub, prosecutor: Node, npb: Node, asked: AccessRequest, forwarded: AccessRequest
+) -> None:
+    assert asked.name == forwarded.name
+    assert prosecutor.refused(declining(forwarded)).reason == "ACCESS_STEP_NOT_POSSIBLE", "it is NPB's by then"
+    other = node(hub, "punjab-police").call(asking(asked.offender)).access_request
+    assert node(hub, "sindh-prosecution").refused(declining(other)).reason == "ACCESS_REQUEST_NOT_FOUND"
+    declined = prosecutor.call(declining(other)).access_request
+    assert (declined.state, declined.decision.node) == (ACCESS_REQUEST_STATE_DECLINED, prosecutor.name)
+    assert npb.refused(granting(declined, reason="urgent")).reason == "ACCESS_STEP_NOT_POSSIBLE"
+
+
 def test_nothing_follows_on_a_decision(prosecutor: Node, npb: Node, forwarded: AccessRequest) -> None:
     declined = npb.call(declining(forwarded)).access_request
     assert (declined.state, declined.decision.reason) == (ACCESS_REQUEST_STATE_DECLINED, "unrelated to the FIR")

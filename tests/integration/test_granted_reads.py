@@ -9,6 +9,7 @@ from hub.domain.access import AccessScope
 from hub.transport.access_desk import release
 from nsor.common.v1.officer_pb2 import OfficerContext
 from nsor.registry.v1.access_request_pb2 import (
+    ACCESS_REQUEST_STATE_REVOKED,
     ACCESS_SCOPE_CONVICTIONS,
     ACCESS_SCOPE_HISTORY,
     ACCESS_SCOPE_NOTICES,
@@ -16,7 +17,7 @@ from nsor.registry.v1.access_request_pb2 import (
 )
 from nsor.registry.v1.offender_pb2 import COURT_EVENT_SET_ASIDE, FINALITY_FINAL, Offender
 from nsor.registry.v1.registry_service_pb2 import GetOffenderRequest, ListOffenderRevisionsRequest
-from tests.support.access import asking, declining, forwarding, obtain, prosecution
+from tests.support.access import asking, declining, forwarding, obtain, prosecution, revoking
 from tests.support.contract import INVESTIGATION, Node, court_event, node, notices_of, notification
 from tests.support.hub import RunningHub
 from tests.support.people import fresh_offender
@@ -64,6 +65,26 @@ def test_without_a_grant_police_and_fia_read_nothing_of_others(
     assert_nothing_is_granted(punjab, record.name)
     npb.call(declining(forwarded))
     assert_nothing_is_granted(punjab, record.name)
+
+
+def test_what_npb_takes_back_ends_with_the_next_read_at_every_worker(
+    hub: RunningHub, punjab: Node, npb: Node, record: Offender
+) -> None:
+    revoked = npb.call(revoking(obtain(hub, punjab, record.name))).access_request
+    assert revoked.state == ACCESS_REQUEST_STATE_REVOKED
+    for line in range(4):
+        assert_nothing_is_granted(node(hub, "punjab-police", line), record.name)
+    assert (revoked.decision.node, revoked.revocation.node) == (npb.name, npb.name)
+    assert revoked.revocation.reason == "the officer left the case"
+    assert not revoked.granted_scopes
+    refusal = npb.refused(revoking(revoked))
+    assert (refusal.reason, refusal.metadata) == (
+        "ACCESS_STEP_NOT_POSSIBLE", {"state": "ACCESS_REQUEST_STATE_REVOKED"}
+    )  # fmt: skip
+    request = revoking(obtain(hub, punjab, record.name))
+    assert npb.call(request) == npb.call(request)
+    request = revoking(obtain(hub, punjab, record.name), reason=" ")
+    assert list(npb.refused(request).fields) == ["reason"]
 
 
 def test_a_grant_of_everything_shows_the_whole_record(
@@ -137,8 +158,9 @@ def test_a_denial_is_audited(hub: RunningHub, fia: Node, record: Offender) -> No
 
 def test_every_field_of_a_record_is_released_by_a_scope_or_says_nothing_of_the_person() -> None:
     """Whoever adds a field decides by which: until then it needs all of them."""
-    message = Offender(name="x", district="x", owner="x", status=1, etag="x")  # type: ignore[arg-type]
+    message = Offender(name="x", district="x", owner="x", status=1, etag="x", merged_into="x")  # type: ignore[arg-type]
     message.convictions.add()
+    message.other_identities.add()
     for field in Offender.DESCRIPTOR.fields:
         if field.message_type and not field.is_repeated:
             getattr(message, field.name).SetInParent()
@@ -146,4 +168,4 @@ def test_every_field_of_a_record_is_released_by_a_scope_or_says_nothing_of_the_p
     release(message, frozenset({AccessScope.PERSON, AccessScope.CONVICTIONS}))
     assert len(message.ListFields()) == len(Offender.DESCRIPTOR.fields)
     release(message, frozenset())
-    assert {field.name for field, _ in message.ListFields()} == ON_ITS_OWN | {"transfer"}
+    assert {field.name for field, _ in message.ListFields()} == ON_ITS_OWN | {"transfer", "merged_into"}

@@ -19,7 +19,7 @@ from hub.store.vault import Keyring, Vault
 from hub.transport import convert
 from nsor.registry.v1.identity_pb2 import Death, NewCnic, NewName
 from nsor.registry.v1.offender_pb2 import COURT_EVENT_APPEAL_FILED, COURT_EVENT_SET_ASIDE, Offender
-from tests.support.contract import Node, court_event, identity_event, node
+from tests.support.contract import Node, court_event, identity_event, merging, node
 from tests.support.hub import RunningHub
 from tests.support.people import fresh_cnic, fresh_offender, fresh_old_nic
 
@@ -81,6 +81,8 @@ async def test_a_register_is_loaded_as_the_feed_brings_it(
     nadra.call(identity_event(dead.person.cnic, death=Death()))
     for number in (1, 2):
         court.call(court_event(punjab.get(sealed.name), COURT_EVENT_SET_ASIDE, number=number))
+    stays, goes = (punjab.create(convict()).offender for _ in range(2))
+    node(hub, "npb").call(merging(stays, goes))
     retried = convict(cnic=sealed.person.cnic)
     retried.convictions[0].fir_number = "900/2024"
     punjab.check(sealed.person.cnic, punjab.create(retried).revision)  # so it is in the feed

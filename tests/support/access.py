@@ -9,6 +9,7 @@ from nsor.registry.v1.access_desk_service_pb2 import (
     DeclineAccessRequestRequest,
     ForwardAccessRequestRequest,
     GrantAccessRequestRequest,
+    RevokeAccessRequestRequest,
 )
 from nsor.registry.v1.access_request_pb2 import (
     ACCESS_SCOPE_CONVICTIONS,
@@ -60,6 +61,13 @@ def granting(asked: AccessRequest, *scopes: AccessScope.ValueType, **fields: Any
 def declining(asked: AccessRequest, reason: str = "unrelated to the FIR") -> DeclineAccessRequestRequest:
     """A request to decline a request for access as it was read."""
     return DeclineAccessRequestRequest(
+        name=asked.name, etag=asked.etag, reason=reason, request_id=str(uuid4()), officer=OVERSIGHT
+    )
+
+
+def revoking(asked: AccessRequest, reason: str = "the officer left the case") -> RevokeAccessRequestRequest:
+    """A request to take back what was granted, as it was read."""
+    return RevokeAccessRequestRequest(
         name=asked.name, etag=asked.etag, reason=reason, request_id=str(uuid4()), officer=OVERSIGHT
     )
 

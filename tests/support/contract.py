@@ -42,6 +42,7 @@ from nsor.registry.v1.registry_service_pb2 import (
     GetOffenderRequest,
     ImportOffendersRequest,
     ImportOffendersResponse,
+    MergeOffendersRequest,
     ProposeTransferRequest,
     RecordCourtEventRequest,
     ReportIdentityEventRequest,
@@ -240,6 +241,19 @@ def court_event(
         event_date=day,
         reason="Crl. Appeal 120/2026, Lahore High Court",
         request_id=str(uuid4()),
+    )
+
+
+def merging(offender: Offender, duplicate: Offender) -> MergeOffendersRequest:
+    """A request by which NPB makes two records, as they were read, one."""
+    return MergeOffendersRequest(
+        offender=offender.name,
+        etag=offender.etag,
+        duplicate=duplicate.name,
+        duplicate_etag=duplicate.etag,
+        reason="NADRA: one person, two cards",
+        request_id=str(uuid4()),
+        officer=OVERSIGHT,
     )
 
 

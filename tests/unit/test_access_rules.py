@@ -60,6 +60,10 @@ def attempt(step: str, request: AccessRequest, now: datetime, reason: str) -> Ac
                 return request.forwarded(PROSECUTION, reason, now)
             case "grant":
                 return request.granted(NPB, request.scopes, None, reason, now, longest=LONGEST)
+            case "revoke":
+                return request.revoked(NPB, reason, now)
+            case "stop":
+                return request.declined(PROSECUTION, reason, now)
             case _:
                 return request.declined(NPB, reason, now)
     except Refused as refused:
@@ -67,9 +71,11 @@ def attempt(step: str, request: AccessRequest, now: datetime, reason: str) -> Ac
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["forward", "grant", "decline"]), times, st.sampled_from(["", "why"]))).map(
-        lambda steps: sorted(steps, key=lambda step: step[1])
-    )
+    st.lists(
+        st.tuples(
+            st.sampled_from(["forward", "grant", "decline", "stop", "revoke"]), times, st.sampled_from(["", "why"])
+        )
+    ).map(lambda steps: sorted(steps, key=lambda step: step[1]))
 )
 def test_steps_follow_on_each_other_and_on_the_clock(steps: list[tuple[str, datetime, str]]) -> None:
     request, state = asked(), AccessState.REQUESTED
@@ -77,18 +83,23 @@ def test_steps_follow_on_each_other_and_on_the_clock(steps: list[tuple[str, date
         overdue = state is AccessState.REQUESTED and now >= DUE_AT
         assert request.overdue(now) == overdue
         result = attempt(step, request, now, reason)
-        if step == "forward":
+        if step in ("forward", "stop"):
             allowed = state is AccessState.REQUESTED
+        elif step == "revoke":
+            allowed = request.state(now) is AccessState.GRANTED
         else:
             allowed = state is AccessState.FORWARDED or (overdue and bool(reason))
         if allowed:
             assert isinstance(result, AccessRequest)
-            state = {"forward": AccessState.FORWARDED, "grant": AccessState.GRANTED}.get(step, AccessState.DECLINED)
+            state = {
+                "forward": AccessState.FORWARDED, "grant": AccessState.GRANTED, "revoke": AccessState.REVOKED
+            }.get(step, AccessState.DECLINED)  # fmt: skip
             assert (result.steps[:-1], result.steps[-1].at) == (request.steps, now), "the steps before stay"
             assert result.etag != request.etag
             request = result
         else:
-            expected = Reason.INVALID_FIELD if overdue else Reason.ACCESS_STEP_NOT_POSSIBLE
+            decides = step in ("grant", "decline")
+            expected = Reason.INVALID_FIELD if overdue and decides else Reason.ACCESS_STEP_NOT_POSSIBLE
             assert result is expected
         after = now + LONGEST
         assert request.state(after) is (AccessState.EXPIRED if state is AccessState.GRANTED else state)
@@ -117,7 +128,9 @@ def test_nothing_is_granted_beyond_what_was_asked_and_the_longest_time(
 def test_grants_in_force_for_the_fir_release_their_scopes_and_nothing_else(
     grants: list[tuple[frozenset[AccessScope], datetime, str]], now: datetime
 ) -> None:
-    requests = [asked(), asked().declined(NPB, "why", DUE_AT)]
+    forwarded = asked().forwarded(PROSECUTION, "", now)
+    revoked = forwarded.granted(NPB, EVERYTHING, None, "", now, longest=LONGEST).revoked(NPB, "why", now)
+    requests = [asked(), asked().declined(NPB, "why", DUE_AT), revoked]
     expected: set[AccessScope] = set()
     for scopes, granted_at, number in grants:
         request = asked(scopes, number).forwarded(PROSECUTION, "", granted_at)

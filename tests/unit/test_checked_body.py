@@ -40,6 +40,8 @@ def facts(draw: st.DrawFn) -> OffenderFacts:
         full_name=draw(st.text()),
         history=draw(histories),
     )
+    others = draw(st.lists(st.builds(replace, st.just(person), cnic=st.none() | CNICS, history=histories), max_size=2))
+    person = replace(person, others=tuple(others))
     finalities = draw(st.lists(st.sampled_from(Finality), min_size=1, max_size=4))
     convictions = tuple(replace(stated.convictions[0], finality=finality) for finality in finalities)
     return replace(stated, person=person, convictions=convictions)

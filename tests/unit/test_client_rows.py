@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from nsor.registry.v1.offender_pb2 import (
     Passport,
     Person,
 )
-from nsor.registry.v1.registry_service_pb2 import ImportOffendersRequest, ImportOffendersResponse
+from nsor.registry.v1.registry_service_pb2 import DuplicateOverride, ImportOffendersRequest, ImportOffendersResponse
 from nsor_client.protojson import from_json, to_json
-from nsor_client.rows import COLUMNS, OPTIONAL, RowFile, RowFileError, write_csv
+from nsor_client.rows import COLUMNS, OPTIONAL, OVERRIDE, RowFile, RowFileError, write_csv
 
 OFFENDER = Offender(
     person=Person(
@@ -106,6 +107,23 @@ def test_json_lines_are_read(tmp_path: Path) -> None:
     assert good.offender == OFFENDER
     assert (unknown.row, refusal(unknown)) == (3, [("offender", "NOT_AN_OFFENDER")])
     assert (broken.row, refusal(broken)) == (4, [("offender", "NOT_AN_OFFENDER")])
+
+
+def test_a_row_says_that_the_person_is_another_one(tmp_path: Path) -> None:
+    header, override = ",".join([*COLUMNS, *OVERRIDE]), {"not_the_same_as": ["offenders/1", "offenders/2"]}
+    file = csv_file(tmp_path, f"{cells()},offenders/1  offenders/2,twins", f"{cells()},,", header=header)
+    lines = tmp_path / "rows.jsonl"
+    line = {"row": 9, "offender": json.loads(to_json(OFFENDER)), "duplicate_override": override | {"reason": "twins"}}
+    lines.write_text(f"{json.dumps(line)}\n{to_json(OFFENDER)}\n")
+    for path in (file, lines):
+        first, second = RowFile(path)
+        assert isinstance(first, ImportOffendersRequest)
+        assert isinstance(second, ImportOffendersRequest)
+        assert first.duplicate_override == DuplicateOverride(**override, reason="twins")
+        assert (first.row, first.offender, second.offender) == (1, OFFENDER, OFFENDER)
+        assert not second.HasField("duplicate_override")
+    lines.write_text('{"duplicate_override": {"reason": 1}}\n')
+    assert refusal(*RowFile(lines)) == [("offender", "NOT_AN_OFFENDER")]
 
 
 def test_a_file_out_of_excel_is_read(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def lookup(mode: DisclosureMode) -> Lookup:
         person = Disclosed(name, "نام", "Somebody", "کوئی", "FATHER", "MALE")
         blind = vault.index(Cnic.parse(NUMBERS[name]))
         index.load([CheckedRecord(bytes([number] * 16), 1, [blind], {finality}, person)])
-    parts: Any = {"feed": Feed(), "audit": Audit(), "policy": Policy(mode)}
+    parts: Any = {"feed": Feed(), "audit": Audit(), "policy": Policy(mode), "consents": None}
     database: Any = None  # for alarms only, which are off
     return Lookup(
         index=index,
@@ -82,6 +82,7 @@ def lookup(mode: DisclosureMode) -> Lookup:
         limits=CheckLimits(Rate(0, 0), Rate(0, 0), Rate(0, 0)),
         vigilance=Vigilance(database, lambda: NOW, Thresholds(0, 0, 0)),
         freshness_bound=5,
+        provinces_as_of=lambda: NOW,
         **parts,
     )
 

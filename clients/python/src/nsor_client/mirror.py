@@ -462,12 +462,13 @@ class _Seal:
         return hmac.digest(self._index_key, b"cnic " + digits.encode(), "sha256")
 
     def indexes(self, record: Offender) -> set[bytes]:
-        """The keyed hashes of the numbers that a person has or had before.
+        """The keyed hashes of the numbers that a person has or had before, those of merged records among them.
 
         Raises:
             MirrorError: a number cannot be read.
         """
-        cnics = {record.person.cnic, *(former.cnic for former in record.person.history.former_cnics)} - {""}
+        people = [record.person, *record.other_identities]
+        cnics = {cnic for who in people for cnic in (who.cnic, *(had.cnic for had in who.history.former_cnics)) if cnic}
         try:
             return {self.index(Cnic(cnic.replace("-", "")).digits) for cnic in cnics}
         except ValueError:

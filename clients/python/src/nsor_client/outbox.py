@@ -21,6 +21,7 @@ from nsor.monitoring.v1.monitoring_service_pb2 import RecordNoticeRequest, Recor
 from nsor.registry.v1.registry_service_pb2 import (
     CreateOffenderRequest,
     CreateOffenderResponse,
+    DuplicateOverride,
     UpdateOffenderRequest,
     UpdateOffenderResponse,
 )
@@ -207,6 +208,25 @@ class Outbox:
             yield entry
             after = entry.id
 
+    def override(self, entry_id: int, override: DuplicateOverride) -> Entry:
+        """Lets a creation that was refused with LIKELY_DUPLICATE wait again, now with the override; gives its entry.
+
+        Raises:
+            OutboxError: no creation that was refused stands under this id.
+        """
+        with self._transaction():
+            row = self._db.execute("SELECT * FROM entry WHERE id = ?", (entry_id,)).fetchone()
+            entry = None if row is None else _entry(row)
+            if entry is None or entry.refusal is None or not isinstance(entry.request, CreateOffenderRequest):
+                raise OutboxError(f"entry {entry_id} is no creation that was refused")
+            # Under the same request_id: of what it refused the hub keeps nothing.
+            entry.request.duplicate_override.CopyFrom(override)
+            row = self._db.execute(
+                "UPDATE entry SET request = ?, refusal = NULL WHERE id = ? RETURNING *",
+                (entry.request.SerializeToString(), entry_id),
+            ).fetchone()
+            return _entry(row)
+
     def drop(self, entry_id: int) -> bool:
         """Takes an entry out without sending it; whether there was one.
 
@@ -241,7 +261,7 @@ class Outbox:
             except NsorError as error:
                 if not _is_refusal(error):
                     return Sent(written, refused, error)
-                self._change("UPDATE entry SET refusal = ? WHERE id = ?", str(error), entry.id)
+                self._change("UPDATE entry SET refusal = ? WHERE id = ?", _why(error), entry.id)
                 refused += 1
                 answer = error
             else:
@@ -301,6 +321,11 @@ def _entry(row: tuple[int, str, str, bytes, str, str | None]) -> Entry:
 def _is_refusal(error: NsorError) -> bool:
     """Whether the entry is at fault; not the line, the hub, or the standing of this node."""
     return error.code in _REFUSALS or error.reason in _REFUSAL_REASONS
+
+
+def _why(error: NsorError) -> str:
+    """The error, and the records of those much alike."""
+    return "; ".join(filter(None, (str(error), error.metadata.get("candidates", ""))))
 
 
 @contextmanager

@@ -5,6 +5,10 @@ left out, and the cell of cnic be empty where another document is given. Some co
 choice: guardian_relation father, husband; sex M, F, X; finality appeal-window, under-appeal, final,
 set-aside; victim_class child, woman, other. A line of a JSON file is an `Offender` of the contract. Empty
 lines are skipped, and counted.
+
+After LIKELY_DUPLICATE a row can say that the person is another one: in CSV by the names of the records that
+were compared, with spaces between them, in the column not_the_same_as, and why in the column because; in
+JSON by a line {"offender": {...}, "duplicate_override": {...}}.
 """
 
 import csv
@@ -56,6 +60,9 @@ COLUMNS = (*_PERSON, *_PASSPORT, "district", *_CONVICTION)
 
 OPTIONAL = frozenset({"full_name_ur", "guardian_name_ur", "finality_date", "old_nic", *_PASSPORT})
 """Columns that a CSV file may do without."""
+
+OVERRIDE = ("not_the_same_as", "because")
+"""Columns of a CSV file in which some rows say that the person is none of those much alike."""
 
 
 def _words(names: Iterable[str], prefix: str) -> dict[str, str]:
@@ -114,14 +121,16 @@ class RowFile:
         with self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             rows = (_csv_rows if self._path.suffix == ".csv" else _json_rows)(_lines(file))
             for number, row in enumerate(rows, 1):
-                if isinstance(row, Offender):
+                if isinstance(row, ImportOffendersRequest):
                     yield self._request(number, row)
                 elif row is not None:
                     yield ImportOffendersResponse(row=number, error=row)
 
-    def _request(self, row: int, offender: Offender) -> ImportOffendersRequest | ImportOffendersResponse:
-        request_id = str(uuid5(self._namespace, str(row)))
-        request = ImportOffendersRequest(row=row, offender=offender, request_id=request_id)
+    def _request(self, row: int, stated: ImportOffendersRequest) -> ImportOffendersRequest | ImportOffendersResponse:
+        request = ImportOffendersRequest(row=row, request_id=str(uuid5(self._namespace, str(row))))
+        request.offender.CopyFrom(stated.offender)
+        if stated.HasField("duplicate_override"):
+            request.duplicate_override.CopyFrom(stated.duplicate_override)
         if request.ByteSize() <= MAX_REQUEST_BYTES:
             return request
         reason = ErrorReason.ERROR_REASON_MESSAGE_TOO_LARGE  # sent, it would end the whole stream
@@ -165,7 +174,7 @@ def _lines(file: TextIO) -> Iterator[str]:
         yield line
 
 
-def _json_rows(lines: Iterator[str]) -> Iterator[Offender | RowError | None]:
+def _json_rows(lines: Iterator[str]) -> Iterator[ImportOffendersRequest | RowError | None]:
     for line in lines:
         if not line.strip():
             yield None
@@ -173,12 +182,15 @@ def _json_rows(lines: Iterator[str]) -> Iterator[Offender | RowError | None]:
             yield _refusal(("offender", "NOT_UTF8", "holds bytes that are not UTF-8"))
         else:
             try:
-                yield from_json(line, Offender)
+                if '"duplicate_override"' in line:  # no field of a record is called so
+                    yield from_json(line, ImportOffendersRequest)
+                else:
+                    yield ImportOffendersRequest(offender=from_json(line, Offender))
             except ValueError as error:
                 yield _refusal(("offender", "NOT_AN_OFFENDER", str(error)))
 
 
-def _csv_rows(lines: Iterator[str]) -> Iterator[Offender | RowError | None]:
+def _csv_rows(lines: Iterator[str]) -> Iterator[ImportOffendersRequest | RowError | None]:
     reader = csv.reader(lines, strict=True)
     columns = _header(reader)
     while True:
@@ -189,7 +201,7 @@ def _csv_rows(lines: Iterator[str]) -> Iterator[Offender | RowError | None]:
         except csv.Error:
             yield _refusal(("offender", "MALFORMED_ROW", "quotes are open, or in the wrong place"))
             continue
-        yield _offender(columns, cells) if cells else None
+        yield _row(columns, cells) if cells else None
 
 
 def _header(reader: Iterator[list[str]]) -> list[str]:
@@ -200,12 +212,13 @@ def _header(reader: Iterator[list[str]]) -> list[str]:
     # A header that is missing puts a person's data in its place: what stands there is never quoted.
     if missing := [c for c in COLUMNS if c not in columns and c not in OPTIONAL]:
         raise RowFileError(f"the header lacks the columns {', '.join(missing)}")
-    if wrong := [str(n) for n, c in enumerate(columns, 1) if c not in COLUMNS or c in columns[: n - 1]]:
+    known = {*COLUMNS, *OVERRIDE}
+    if wrong := [str(n) for n, c in enumerate(columns, 1) if c not in known or c in columns[: n - 1]]:
         raise RowFileError(f"columns of the header are not known, or there twice: number {', '.join(wrong)}")
     return columns
 
 
-def _offender(columns: list[str], cells: list[str]) -> Offender | RowError:
+def _row(columns: list[str], cells: list[str]) -> ImportOffendersRequest | RowError:
     if len(cells) != len(columns):
         return _refusal(("offender", "COLUMN_COUNT", f"has {len(cells)} cells, the header {len(columns)}"))
     row = {column: cell.strip() for column, cell in zip(columns, cells, strict=True) if cell.strip()}
@@ -228,10 +241,17 @@ def _offender(columns: list[str], cells: list[str]) -> Offender | RowError:
         "district": row.get("district", ""),
         "convictions": [{column: row[column] for column in _CONVICTION if column in row}],
     }
-    return ParseDict(record, Offender())
+    request = ImportOffendersRequest(offender=ParseDict(record, Offender()))
+    others, because = (row.get(column, "") for column in OVERRIDE)
+    if others or because:
+        request.duplicate_override.not_the_same_as.extend(others.split())
+        request.duplicate_override.reason = because
+    return request
 
 
 def _path(column: str) -> str:
+    if column in OVERRIDE:
+        return f"duplicate_override.{column}"
     if column in _PERSON:
         return f"offender.person.{column}"
     if column in _PASSPORT:

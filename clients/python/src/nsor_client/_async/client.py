@@ -89,6 +89,7 @@ from nsor.registry.v1.access_desk_service_pb2 import (
     GrantAccessRequestRequest,
     ListAccessRequestsRequest,
     ListAccessRequestsResponse,
+    RevokeAccessRequestRequest,
 )
 from nsor.registry.v1.access_desk_service_pb2_grpc import AccessDeskServiceStub
 from nsor.registry.v1.access_request_pb2 import AccessRequest, AccessRequestState, AccessScope
@@ -114,6 +115,8 @@ from nsor.registry.v1.registry_service_pb2 import (
     ListOffendersResponse,
     ListTransfersRequest,
     ListTransfersResponse,
+    MergeOffendersRequest,
+    MergeOffendersResponse,
     OffenderRevision,
     ProposeTransferRequest,
     ProposeTransferResponse,
@@ -661,6 +664,39 @@ class AsyncClient:
         )
         return await self._call(self._registry.RecordCourtEvent, request, timeout, request.request_id)
 
+    async def merge_offenders(
+        self,
+        offender: Offender,
+        duplicate: Offender,
+        reason: str,
+        officer: OfficerContext,
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> MergeOffendersResponse:
+        """Makes two records of one person one. For NPB. It cannot be undone.
+
+        Args:
+            offender: the record that stays, as it was read; its `name` and `etag` are sent.
+            duplicate: the other one, likewise. It keeps its versions, and says where it went.
+            reason: by what both are known to be of one person. Nothing about a victim.
+
+        Raises:
+            Conflict: one of them was changed since it was read.
+            FailedPrecondition: one is proposed to somebody, merged or sealed, or what stands in one was set aside in
+                the other.
+        """
+        request = MergeOffendersRequest(
+            offender=offender.name,
+            etag=offender.etag,
+            duplicate=duplicate.name,
+            duplicate_etag=duplicate.etag,
+            reason=reason,
+            request_id=request_id or _new_id(),
+            officer=officer,
+        )
+        return await self._call(self._registry.MergeOffenders, request, timeout, request.request_id)
+
     async def report_identity_event(
         self,
         event: IdentityEvent,
@@ -862,7 +898,7 @@ class AsyncClient:
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> AccessRequest:
-        """Declines a request for access that was forwarded, or one that is overdue. For NPB.
+        """Declines a request for access: for NPB one that was forwarded or is overdue; for prosecutors one to forward.
 
         Args:
             access_request: as it was read; its `name` and `etag` are sent.
@@ -879,6 +915,34 @@ class AsyncClient:
             officer=officer,
         )
         call = self._access_desk.DeclineAccessRequest
+        return (await self._call(call, request, timeout, request.request_id)).access_request
+
+    async def revoke_access_request(
+        self,
+        access_request: AccessRequest,
+        reason: str,
+        officer: OfficerContext,
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AccessRequest:
+        """Takes back access that was granted, from the next read on. For NPB.
+
+        Args:
+            access_request: as it was read; its `name` and `etag` are sent.
+
+        Raises:
+            Conflict: somebody took a step since it was read.
+            FailedPrecondition: it is not granted, or not any more.
+        """
+        request = RevokeAccessRequestRequest(
+            name=access_request.name,
+            etag=access_request.etag,
+            reason=reason,
+            request_id=request_id or _new_id(),
+            officer=officer,
+        )
+        call = self._access_desk.RevokeAccessRequest
         return (await self._call(call, request, timeout, request.request_id)).access_request
 
     async def get_access_request(

@@ -40,6 +40,7 @@ class StateName(StrEnum):
     granted = "granted"
     declined = "declined"
     expired = "expired"
+    revoked = "revoked"
 
 
 RequestName = Annotated[str, typer.Argument(metavar="REQUEST", help="Name of the request, accessRequests/...")]
@@ -131,11 +132,30 @@ def decline(
     fir: FirOption = "",
     request_id: RequestIdOption = None,
 ) -> None:
-    """Decline a request. For NPB."""
+    """Decline a request. For NPB; for prosecutors, instead of forwarding it."""
     session = Session.of(context)
     who = officer_context(officer, purpose, fir)
     with session.client() as client:
         written = client.decline_access_request(_as_read(name, etag), reason, who, request_id=request_id)
+    session.show(written, render.access_request)
+
+
+@app.command()
+def revoke(
+    context: typer.Context,
+    name: RequestName,
+    etag: EtagOption,
+    reason: Annotated[str, typer.Option("--reason", help="Why; whoever asked reads it. Nothing about a victim.")],
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.oversight,
+    fir: FirOption = "",
+    request_id: RequestIdOption = None,
+) -> None:
+    """Take back what was granted, from the next read on. For NPB."""
+    session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
+    with session.client() as client:
+        written = client.revoke_access_request(_as_read(name, etag), reason, who, request_id=request_id)
     session.show(written, render.access_request)
 
 

@@ -58,6 +58,7 @@ ADVICE: dict[ErrorReason.ValueType, str] = {
     ErrorReason.ERROR_REASON_SIGNING_UNAVAILABLE: "Do the same again later: the CA may need a person to sign.",
     ErrorReason.ERROR_REASON_CONVICTION_SET_ASIDE: "Take it out of your books too. After a retrial, check its date.",
     ErrorReason.ERROR_REASON_OFFENDER_SEALED: "Nothing is left to do with this record.",
+    ErrorReason.ERROR_REASON_OFFENDER_MERGED: "Do it with the record that the error names.",
     ErrorReason.ERROR_REASON_COURT_EVENT_NOT_POSSIBLE: "Record first what happened before, or check the conviction.",
     ErrorReason.ERROR_REASON_TRANSFER_ALREADY_OPEN: "Wait for the answer, or take it back: nsor transfer decline",
     ErrorReason.ERROR_REASON_NO_OPEN_TRANSFER: "See what is open: nsor transfer list",

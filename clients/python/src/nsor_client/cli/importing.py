@@ -26,7 +26,10 @@ SHOWN = 10
 
 
 COLUMNS = ("row", "result", "offender", "reason", "fields", "file")
-"""Of the result file, which holds nothing personal; `file` is the digest of the file that is entered."""
+"""Of the result file, which holds nothing personal; `file` is the digest of the file that is entered.
+
+Of a refused row `offender` names the record that is in the way; several, with spaces, after LIKELY_DUPLICATE.
+"""
 
 
 class Report:
@@ -85,7 +88,10 @@ def _cells(result: ImportOffendersResponse) -> tuple[str, str, str, str]:
     if result.HasField("error"):
         # The last part of a path is the column of the CSV file: offender.person.cnic -> cnic.
         fields = [f"{v.field.rpartition('.')[2]}:{v.reason}" for v in result.error.field_violations]
-        return "refused", result.error.metadata.get("offender", ""), _reason(result), ";".join(fields)
+        metadata = result.error.metadata
+        alike = (name.partition("=")[0] for name in metadata.get("candidates", "").split(","))
+        others = metadata.get("offender") or " ".join(alike)
+        return "refused", others, _reason(result), ";".join(fields)
     return ("valid" if result.valid else "written"), result.offender, "", ""
 
 
@@ -156,9 +162,16 @@ def import_(
       finality (appeal-window, under-appeal, final, set-aside)
       finality_date (optional)
       victim_class (child, woman, other)
+      not_the_same_as, because (optional, see below)
 
     A .jsonl or .ndjson file has a record as JSON in each line; see
     nsor offender template.
+
+    LIKELY_DUPLICATE refuses a person who is much like others; the result
+    file names their records. If you have compared them and it is another
+    person, put the names into not_the_same_as and why into because (JSON:
+    {"offender": {...}, "duplicate_override": {"not_the_same_as": [...],
+    "reason": "..."}}), and send these rows again, in a file of their own.
 
     Example:
 

@@ -266,6 +266,37 @@ def record_court_event(
 
 
 @app.command()
+def merge(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="OFFENDER", help="The record that stays, offenders/...")],
+    duplicate: Annotated[str, typer.Argument(metavar="DUPLICATE", help="The other one, offenders/...")],
+    etag: EtagOption,
+    duplicate_etag: Annotated[str, typer.Option(help="Of the other record as it was read.")],
+    because: Annotated[str, typer.Option(help="By what both are of one person. Nothing about a victim.")],
+    officer: OfficerOption = None,
+    purpose: PurposeOption = PurposeName.record_maintenance,
+    fir: FirOption = "",
+    request_id: RequestIdOption = None,
+) -> None:
+    """Make two records of one person one. For NPB. It cannot be undone.
+
+    The one that stays has the numbers, names, convictions and notices of
+    both from then on; the other one keeps its history, and says where it went.
+
+    Example:
+
+      nsor offender merge offenders/... offenders/... --etag 2 --duplicate-etag 1 \\
+        --because "NADRA: one person, two cards"
+    """
+    session = Session.of(context)
+    who = officer_context(officer, purpose, fir)
+    kept, other = as_read(name, etag), as_read(duplicate, duplicate_etag)
+    with session.client() as client:
+        response = client.merge_offenders(kept, other, because, who, request_id=request_id)
+    session.show(response, lambda r: f"merged: {r.offender.name} (revision {r.revision})")
+
+
+@app.command()
 def propagation(context: typer.Context, name: OffenderName) -> None:
     """Show which nodes have applied the newest version of a record, and which have not."""
     session = Session.of(context)

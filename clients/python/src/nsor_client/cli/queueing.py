@@ -12,7 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from nsor.monitoring.v1.monitoring_service_pb2 import RecordNoticeRequest
 from nsor.monitoring.v1.notice_pb2 import Notice
 from nsor.registry.v1.offender_pb2 import Offender
-from nsor.registry.v1.registry_service_pb2 import CreateOffenderRequest, UpdateOffenderRequest
+from nsor.registry.v1.registry_service_pb2 import CreateOffenderRequest, DuplicateOverride, UpdateOffenderRequest
 from nsor_client.cli import failures, render
 from nsor_client.cli.session import (
     FirOption,
@@ -155,6 +155,31 @@ def forget(
     session = Session.of(context)
     with session.client() as client:
         client.report_outbox(id, closed=True)
+
+
+@app.command()
+def override(
+    context: typer.Context,
+    outbox: OutboxOption,
+    entry_id: Annotated[int, typer.Argument(metavar="ID", help="As nsor outbox list shows it.")],
+    not_the_same_as: Annotated[
+        list[str],
+        typer.Option(metavar="OFFENDER", help="A record of somebody much alike, who is another person; repeatable."),
+    ],
+    because: Annotated[str, typer.Option(help="Why it is another person. Nothing about a victim.")],
+) -> None:
+    """Send a record that was refused with LIKELY_DUPLICATE again: it is of another person.
+
+    nsor outbox list names the records to compare it with first. The next
+    nsor outbox send sends it.
+
+    Example:
+
+      nsor outbox override 7 --not-the-same-as offenders/... --because "brothers, born in two years"
+    """
+    with Outbox(outbox) as queue:
+        entry = queue.override(entry_id, DuplicateOverride(not_the_same_as=not_the_same_as, reason=because))
+        listing([entry], as_json=Session.of(context).json)
 
 
 @app.command()

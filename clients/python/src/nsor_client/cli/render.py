@@ -131,7 +131,7 @@ def alarm(found: LookupAlarm) -> str:
 
 
 def offender(record: Offender) -> str:
-    """A whole record; of a sealed one, what is left."""
+    """A whole record; of one that is sealed or merged, what is left."""
     fields = {"record": record.name}
     if record.HasField("person"):
         fields |= {
@@ -148,8 +148,13 @@ def offender(record: Offender) -> str:
     }
     if record.HasField("transfer"):
         fields["proposed"] = f"to {record.transfer.receiver}, to be answered by {moment(record.transfer.due_time)}"
+    if record.merged_into:
+        fields["merged"] = f"into {record.merged_into}"
     lines = [f"{label:<10} {clean(value)}" for label, value in fields.items()]
     lines += map(clean, _former(record.person.history))
+    for other in record.other_identities:
+        lines.append(clean(f"also       {person(other)}, born {other.date_of_birth}: {_documents(other)}"))
+        lines += map(clean, _former(other.history))
     return "\n".join([*lines, *(f"conviction {_conviction(c)}" for c in record.convictions)])
 
 
@@ -202,7 +207,8 @@ def access_request(asked: AccessRequest) -> str:
         fields["FIR"] = f"{asked.officer.fir_number}, {asked.police_station}"
     asked_by = AccessStep(node=asked.node, officer=asked.officer, reason=asked.reason, time=asked.create_time)
     fields["asked"] = _step(asked_by)
-    for label, step in (("forwarded", asked.forwarding), ("decided", asked.decision)):
+    steps = (("forwarded", asked.forwarding), ("decided", asked.decision), ("revoked", asked.revocation))
+    for label, step in steps:
         if step.node:
             fields[label] = _step(step)
     if asked.HasField("expire_time"):

@@ -243,6 +243,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "ERROR_REASON_ACCESS_STEP_NOT_POSSIBLE",
           "metadata": { "state": "ACCESS_REQUEST_STATE_REQUESTED", "due_time": "2026-03-03T09:00:00Z" } }
     """
+    ERROR_REASON_OFFENDER_MERGED: _ErrorReason.ValueType  # 73
+    """The record was merged into another one, which has all of it and is to be changed in its place.
+
+        { "reason": "ERROR_REASON_OFFENDER_MERGED", "metadata": { "offender": "offenders/019a9e4f-…" } }
+    """
     ERROR_REASON_WATCHED_PERSON_NOT_FOUND: _ErrorReason.ValueType  # 80
     """There is nobody of this name on the caller's watch list, or not any more.
 
@@ -505,6 +510,11 @@ prosecutor until `due_time`.
 
     { "reason": "ERROR_REASON_ACCESS_STEP_NOT_POSSIBLE",
       "metadata": { "state": "ACCESS_REQUEST_STATE_REQUESTED", "due_time": "2026-03-03T09:00:00Z" } }
+"""
+ERROR_REASON_OFFENDER_MERGED: ErrorReason.ValueType  # 73
+"""The record was merged into another one, which has all of it and is to be changed in its place.
+
+    { "reason": "ERROR_REASON_OFFENDER_MERGED", "metadata": { "offender": "offenders/019a9e4f-…" } }
 """
 ERROR_REASON_WATCHED_PERSON_NOT_FOUND: ErrorReason.ValueType  # 80
 """There is nobody of this name on the caller's watch list, or not any more.

@@ -54,7 +54,7 @@ class MonitoringServiceServicer:
     def RecordNotice(self, request, context):
         """Records a notice of an offender whose record the caller owns.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, NOT_OWNER, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

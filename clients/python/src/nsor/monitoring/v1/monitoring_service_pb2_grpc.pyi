@@ -36,7 +36,7 @@ class MonitoringServiceStub:
     RecordNotice: _grpc.UnaryUnaryMultiCallable[_monitoring_service_pb2.RecordNoticeRequest, _monitoring_service_pb2.RecordNoticeResponse]
     """Records a notice of an offender whose record the caller owns.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, NOT_OWNER, REQUEST_ID_REUSED.
     """
     ListNotices: _grpc.UnaryUnaryMultiCallable[_monitoring_service_pb2.ListNoticesRequest, _monitoring_service_pb2.ListNoticesResponse]
     """Lists the notices of one offender, newest first, page by page (AIP-158).
@@ -52,7 +52,7 @@ class MonitoringServiceAsyncStub(MonitoringServiceStub):
     RecordNotice: _aio.UnaryUnaryMultiCallable[_monitoring_service_pb2.RecordNoticeRequest, _monitoring_service_pb2.RecordNoticeResponse]  # type: ignore[assignment]
     """Records a notice of an offender whose record the caller owns.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, NOT_OWNER, REQUEST_ID_REUSED.
     """
     ListNotices: _aio.UnaryUnaryMultiCallable[_monitoring_service_pb2.ListNoticesRequest, _monitoring_service_pb2.ListNoticesResponse]  # type: ignore[assignment]
     """Lists the notices of one offender, newest first, page by page (AIP-158).
@@ -71,7 +71,7 @@ class MonitoringServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_monitoring_service_pb2.RecordNoticeResponse, _abc.Awaitable[_monitoring_service_pb2.RecordNoticeResponse]]:
         """Records a notice of an offender whose record the caller owns.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, NOT_OWNER, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod

@@ -284,6 +284,70 @@ class DeclineAccessRequestResponse(_message.Message):
 Global___DeclineAccessRequestResponse: _TypeAlias = DeclineAccessRequestResponse  # noqa: Y015
 
 @_typing.final
+class RevokeAccessRequestRequest(_message.Message):
+    """Request of RevokeAccessRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    OFFICER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Resource name of the request, `accessRequests/{uuid}`."""
+    etag: _builtins.str
+    """Required. Etag of the request as it was read."""
+    reason: _builtins.str
+    """Required. Why, 1 to 200 characters. Whoever asked reads it. Nothing about a victim belongs here."""
+    request_id: _builtins.str
+    """Required. A UUID made by the caller for this one intent (AIP-155)."""
+    @_builtins.property
+    def officer(self) -> _officer_pb2.OfficerContext:
+        """Required. The officer who takes it back."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        officer: _officer_pb2.OfficerContext | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "officer", b"officer", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeAccessRequestRequest: _TypeAlias = RevokeAccessRequestRequest  # noqa: Y015
+
+@_typing.final
+class RevokeAccessRequestResponse(_message.Message):
+    """Response of RevokeAccessRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCESS_REQUEST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def access_request(self) -> _access_request_pb2.AccessRequest:
+        """The request as it was written."""
+
+    def __init__(
+        self,
+        *,
+        access_request: _access_request_pb2.AccessRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["access_request", b"access_request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_request", b"access_request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeAccessRequestResponse: _TypeAlias = RevokeAccessRequestResponse  # noqa: Y015
+
+@_typing.final
 class GetAccessRequestRequest(_message.Message):
     """Request of GetAccessRequest."""
 

@@ -57,6 +57,11 @@ class AccessDeskServiceStub:
                 request_serializer=nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.DeclineAccessRequestRequest.SerializeToString,
                 response_deserializer=nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.DeclineAccessRequestResponse.FromString,
                 _registered_method=True)
+        self.RevokeAccessRequest = channel.unary_unary(
+                '/nsor.registry.v1.AccessDeskService/RevokeAccessRequest',
+                request_serializer=nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.RevokeAccessRequestRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.RevokeAccessRequestResponse.FromString,
+                _registered_method=True)
         self.GetAccessRequest = channel.unary_unary(
                 '/nsor.registry.v1.AccessDeskService/GetAccessRequest',
                 request_serializer=nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.GetAccessRequestRequest.SerializeToString,
@@ -78,7 +83,8 @@ class AccessDeskServiceServicer:
     def CreateAccessRequest(self, request, context):
         """Asks for access to a record, for an investigation: `officer` must state that purpose, and the FIR.
 
-        Errors: INVALID_FIELD, PURPOSE_NOT_ALLOWED, OFFENDER_NOT_FOUND, OFFENDER_SEALED, REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, PURPOSE_NOT_ALLOWED, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED,
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,8 +94,8 @@ class AccessDeskServiceServicer:
         """Forwards a request to NPB. A prosecution forwards requests of its own jurisdiction and those of national bodies; one
         without a jurisdiction, any. Late is allowed.
 
-        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, ACCESS_STEP_NOT_POSSIBLE,
-        REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+        ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,18 +104,29 @@ class AccessDeskServiceServicer:
     def GrantAccessRequest(self, request, context):
         """Grants a request that was forwarded; or one that is overdue, with a reason.
 
-        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, ACCESS_STEP_NOT_POSSIBLE,
-        REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+        ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeclineAccessRequest(self, request, context):
-        """Declines a request that was forwarded, or one that is overdue.
+        """Declines a request: NPB one that was forwarded, or one that is overdue; a prosecution, instead of forwarding it, one of
+        those that it may forward.
 
-        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, ACCESS_STEP_NOT_POSSIBLE,
-        REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+        ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeAccessRequest(self, request, context):
+        """Takes back what was granted, before its time is over. No read that begins after the answer has it any more.
+
+        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+        ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,6 +173,11 @@ def add_AccessDeskServiceServicer_to_server(servicer, server):
                     servicer.DeclineAccessRequest,
                     request_deserializer=nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.DeclineAccessRequestRequest.FromString,
                     response_serializer=nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.DeclineAccessRequestResponse.SerializeToString,
+            ),
+            'RevokeAccessRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeAccessRequest,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.RevokeAccessRequestRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.RevokeAccessRequestResponse.SerializeToString,
             ),
             'GetAccessRequest': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAccessRequest,
@@ -279,6 +301,33 @@ class AccessDeskService:
             '/nsor.registry.v1.AccessDeskService/DeclineAccessRequest',
             nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.DeclineAccessRequestRequest.SerializeToString,
             nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.DeclineAccessRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeAccessRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.AccessDeskService/RevokeAccessRequest',
+            nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.RevokeAccessRequestRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_access__desk__service__pb2.RevokeAccessRequestResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,26 +39,34 @@ class AccessDeskServiceStub:
     CreateAccessRequest: _grpc.UnaryUnaryMultiCallable[_access_desk_service_pb2.CreateAccessRequestRequest, _access_desk_service_pb2.CreateAccessRequestResponse]
     """Asks for access to a record, for an investigation: `officer` must state that purpose, and the FIR.
 
-    Errors: INVALID_FIELD, PURPOSE_NOT_ALLOWED, OFFENDER_NOT_FOUND, OFFENDER_SEALED, REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, PURPOSE_NOT_ALLOWED, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED,
+    REQUEST_ID_REUSED.
     """
     ForwardAccessRequest: _grpc.UnaryUnaryMultiCallable[_access_desk_service_pb2.ForwardAccessRequestRequest, _access_desk_service_pb2.ForwardAccessRequestResponse]
     """Forwards a request to NPB. A prosecution forwards requests of its own jurisdiction and those of national bodies; one
     without a jurisdiction, any. Late is allowed.
 
-    Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, ACCESS_STEP_NOT_POSSIBLE,
-    REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+    ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
     """
     GrantAccessRequest: _grpc.UnaryUnaryMultiCallable[_access_desk_service_pb2.GrantAccessRequestRequest, _access_desk_service_pb2.GrantAccessRequestResponse]
     """Grants a request that was forwarded; or one that is overdue, with a reason.
 
-    Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, ACCESS_STEP_NOT_POSSIBLE,
-    REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+    ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
     """
     DeclineAccessRequest: _grpc.UnaryUnaryMultiCallable[_access_desk_service_pb2.DeclineAccessRequestRequest, _access_desk_service_pb2.DeclineAccessRequestResponse]
-    """Declines a request that was forwarded, or one that is overdue.
+    """Declines a request: NPB one that was forwarded, or one that is overdue; a prosecution, instead of forwarding it, one of
+    those that it may forward.
 
-    Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, ACCESS_STEP_NOT_POSSIBLE,
-    REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+    ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
+    """
+    RevokeAccessRequest: _grpc.UnaryUnaryMultiCallable[_access_desk_service_pb2.RevokeAccessRequestRequest, _access_desk_service_pb2.RevokeAccessRequestResponse]
+    """Takes back what was granted, before its time is over. No read that begins after the answer has it any more.
+
+    Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+    ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
     """
     GetAccessRequest: _grpc.UnaryUnaryMultiCallable[_access_desk_service_pb2.GetAccessRequestRequest, _access_desk_service_pb2.GetAccessRequestResponse]
     """Reads a request of the caller; a prosecution reads those that it may forward, NPB any.
@@ -83,26 +91,34 @@ class AccessDeskServiceAsyncStub(AccessDeskServiceStub):
     CreateAccessRequest: _aio.UnaryUnaryMultiCallable[_access_desk_service_pb2.CreateAccessRequestRequest, _access_desk_service_pb2.CreateAccessRequestResponse]  # type: ignore[assignment]
     """Asks for access to a record, for an investigation: `officer` must state that purpose, and the FIR.
 
-    Errors: INVALID_FIELD, PURPOSE_NOT_ALLOWED, OFFENDER_NOT_FOUND, OFFENDER_SEALED, REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, PURPOSE_NOT_ALLOWED, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED,
+    REQUEST_ID_REUSED.
     """
     ForwardAccessRequest: _aio.UnaryUnaryMultiCallable[_access_desk_service_pb2.ForwardAccessRequestRequest, _access_desk_service_pb2.ForwardAccessRequestResponse]  # type: ignore[assignment]
     """Forwards a request to NPB. A prosecution forwards requests of its own jurisdiction and those of national bodies; one
     without a jurisdiction, any. Late is allowed.
 
-    Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, ACCESS_STEP_NOT_POSSIBLE,
-    REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+    ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
     """
     GrantAccessRequest: _aio.UnaryUnaryMultiCallable[_access_desk_service_pb2.GrantAccessRequestRequest, _access_desk_service_pb2.GrantAccessRequestResponse]  # type: ignore[assignment]
     """Grants a request that was forwarded; or one that is overdue, with a reason.
 
-    Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, ACCESS_STEP_NOT_POSSIBLE,
-    REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+    ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
     """
     DeclineAccessRequest: _aio.UnaryUnaryMultiCallable[_access_desk_service_pb2.DeclineAccessRequestRequest, _access_desk_service_pb2.DeclineAccessRequestResponse]  # type: ignore[assignment]
-    """Declines a request that was forwarded, or one that is overdue.
+    """Declines a request: NPB one that was forwarded, or one that is overdue; a prosecution, instead of forwarding it, one of
+    those that it may forward.
 
-    Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, ACCESS_STEP_NOT_POSSIBLE,
-    REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+    ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
+    """
+    RevokeAccessRequest: _aio.UnaryUnaryMultiCallable[_access_desk_service_pb2.RevokeAccessRequestRequest, _access_desk_service_pb2.RevokeAccessRequestResponse]  # type: ignore[assignment]
+    """Takes back what was granted, before its time is over. No read that begins after the answer has it any more.
+
+    Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+    ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
     """
     GetAccessRequest: _aio.UnaryUnaryMultiCallable[_access_desk_service_pb2.GetAccessRequestRequest, _access_desk_service_pb2.GetAccessRequestResponse]  # type: ignore[assignment]
     """Reads a request of the caller; a prosecution reads those that it may forward, NPB any.
@@ -130,7 +146,8 @@ class AccessDeskServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_access_desk_service_pb2.CreateAccessRequestResponse, _abc.Awaitable[_access_desk_service_pb2.CreateAccessRequestResponse]]:
         """Asks for access to a record, for an investigation: `officer` must state that purpose, and the FIR.
 
-        Errors: INVALID_FIELD, PURPOSE_NOT_ALLOWED, OFFENDER_NOT_FOUND, OFFENDER_SEALED, REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, PURPOSE_NOT_ALLOWED, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED,
+        REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -142,8 +159,8 @@ class AccessDeskServiceServicer(metaclass=_abc_1.ABCMeta):
         """Forwards a request to NPB. A prosecution forwards requests of its own jurisdiction and those of national bodies; one
         without a jurisdiction, any. Late is allowed.
 
-        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, ACCESS_STEP_NOT_POSSIBLE,
-        REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+        ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -154,8 +171,8 @@ class AccessDeskServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_access_desk_service_pb2.GrantAccessRequestResponse, _abc.Awaitable[_access_desk_service_pb2.GrantAccessRequestResponse]]:
         """Grants a request that was forwarded; or one that is overdue, with a reason.
 
-        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, ACCESS_STEP_NOT_POSSIBLE,
-        REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+        ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -164,10 +181,23 @@ class AccessDeskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_desk_service_pb2.DeclineAccessRequestRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_desk_service_pb2.DeclineAccessRequestResponse, _abc.Awaitable[_access_desk_service_pb2.DeclineAccessRequestResponse]]:
-        """Declines a request that was forwarded, or one that is overdue.
+        """Declines a request: NPB one that was forwarded, or one that is overdue; a prosecution, instead of forwarding it, one of
+        those that it may forward.
 
-        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, ACCESS_STEP_NOT_POSSIBLE,
-        REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+        ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeAccessRequest(
+        self,
+        request: _access_desk_service_pb2.RevokeAccessRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_desk_service_pb2.RevokeAccessRequestResponse, _abc.Awaitable[_access_desk_service_pb2.RevokeAccessRequestResponse]]:
+        """Takes back what was granted, before its time is over. No read that begins after the answer has it any more.
+
+        Errors: INVALID_FIELD, ACCESS_REQUEST_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+        ACCESS_STEP_NOT_POSSIBLE, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod

@@ -70,9 +70,11 @@ class _AccessRequestStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ac
     ACCESS_REQUEST_STATE_GRANTED: _AccessRequestState.ValueType  # 3
     """Granted, and in force."""
     ACCESS_REQUEST_STATE_DECLINED: _AccessRequestState.ValueType  # 4
-    """Declined."""
+    """Declined, by NPB or by the prosecutor."""
     ACCESS_REQUEST_STATE_EXPIRED: _AccessRequestState.ValueType  # 5
     """Was granted, and its time is over."""
+    ACCESS_REQUEST_STATE_REVOKED: _AccessRequestState.ValueType  # 6
+    """Was granted, and NPB took it back before its time was over."""
 
 class AccessRequestState(_AccessRequestState, metaclass=_AccessRequestStateEnumTypeWrapper):
     """How far a request has come."""
@@ -86,9 +88,11 @@ ACCESS_REQUEST_STATE_FORWARDED: AccessRequestState.ValueType  # 2
 ACCESS_REQUEST_STATE_GRANTED: AccessRequestState.ValueType  # 3
 """Granted, and in force."""
 ACCESS_REQUEST_STATE_DECLINED: AccessRequestState.ValueType  # 4
-"""Declined."""
+"""Declined, by NPB or by the prosecutor."""
 ACCESS_REQUEST_STATE_EXPIRED: AccessRequestState.ValueType  # 5
 """Was granted, and its time is over."""
+ACCESS_REQUEST_STATE_REVOKED: AccessRequestState.ValueType  # 6
+"""Was granted, and NPB took it back before its time was over."""
 Global___AccessRequestState: _TypeAlias = AccessRequestState  # noqa: Y015
 
 @_typing.final
@@ -116,6 +120,7 @@ class AccessRequest(_message.Message):
     DECISION_FIELD_NUMBER: _builtins.int
     GRANTED_SCOPES_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    REVOCATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Output only. Resource name, `accessRequests/{uuid}`."""
     offender: _builtins.str
@@ -156,11 +161,15 @@ class AccessRequest(_message.Message):
 
     @_builtins.property
     def granted_scopes(self) -> _containers.RepeatedScalarFieldContainer[Global___AccessScope.ValueType]:
-        """Output only. What was granted of the scopes; empty where nothing was."""
+        """Output only. What was granted of the scopes; empty where nothing was, or it was revoked."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. Until when it is granted."""
+
+    @_builtins.property
+    def revocation(self) -> Global___AccessStep:
+        """Output only. How NPB took back what it had granted; not set unless it did."""
 
     def __init__(
         self,
@@ -180,10 +189,11 @@ class AccessRequest(_message.Message):
         decision: Global___AccessStep | None = ...,
         granted_scopes: _abc.Iterable[Global___AccessScope.ValueType] | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        revocation: Global___AccessStep | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "decision", b"decision", "due_time", b"due_time", "expire_time", b"expire_time", "forwarding", b"forwarding", "officer", b"officer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "decision", b"decision", "due_time", b"due_time", "expire_time", b"expire_time", "forwarding", b"forwarding", "officer", b"officer", "revocation", b"revocation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "decision", b"decision", "due_time", b"due_time", "etag", b"etag", "expire_time", b"expire_time", "forwarding", b"forwarding", "granted_scopes", b"granted_scopes", "name", b"name", "node", b"node", "offender", b"offender", "officer", b"officer", "police_station", b"police_station", "reason", b"reason", "scopes", b"scopes", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "decision", b"decision", "due_time", b"due_time", "etag", b"etag", "expire_time", b"expire_time", "forwarding", b"forwarding", "granted_scopes", b"granted_scopes", "name", b"name", "node", b"node", "offender", b"offender", "officer", b"officer", "police_station", b"police_station", "reason", b"reason", "revocation", b"revocation", "scopes", b"scopes", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -32,6 +32,8 @@ class _OffenderStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Offend
     """At least one conviction stands."""
     OFFENDER_STATUS_SEALED: _OffenderStatus.ValueType  # 2
     """Every conviction was set aside, and who it was about is erased."""
+    OFFENDER_STATUS_MERGED: _OffenderStatus.ValueType  # 3
+    """It was one of two records of a person, and was merged into the other one."""
 
 class OffenderStatus(_OffenderStatus, metaclass=_OffenderStatusEnumTypeWrapper):
     """State of a record."""
@@ -42,6 +44,8 @@ OFFENDER_STATUS_REGISTERED: OffenderStatus.ValueType  # 1
 """At least one conviction stands."""
 OFFENDER_STATUS_SEALED: OffenderStatus.ValueType  # 2
 """Every conviction was set aside, and who it was about is erased."""
+OFFENDER_STATUS_MERGED: OffenderStatus.ValueType  # 3
+"""It was one of two records of a person, and was merged into the other one."""
 Global___OffenderStatus: _TypeAlias = OffenderStatus  # noqa: Y015
 
 class _GuardianRelation:
@@ -218,7 +222,8 @@ Global___VictimClass: _TypeAlias = VictimClass  # noqa: Y015
 
 @_typing.final
 class Offender(_message.Message):
-    """A person on the register. There is one record for a CNIC, and one node that owns it.
+    """A person on the register. There is one record for a CNIC, and one node that owns it. Where two records turn out to be of
+    one person, NPB merges them (MergeOffenders).
 
     A record whose last conviction was set aside is sealed, for ever: who it was about is erased in all its versions, and
     what is left has a name, an owner, its status and its times. Another conviction of the same person makes a new record.
@@ -236,6 +241,8 @@ class Offender(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     TRANSFER_FIELD_NUMBER: _builtins.int
+    MERGED_INTO_FIELD_NUMBER: _builtins.int
+    OTHER_IDENTITIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Output only. Resource name, `offenders/{uuid}`. Random: it tells nothing about the person."""
     district: _builtins.str
@@ -250,9 +257,11 @@ class Offender(_message.Message):
     """Changes with every change of the record (AIP-154). Output only, except in an update: there it must be the etag that
     was read.
     """
+    merged_into: _builtins.str
+    """Output only. The record into which this one was merged, `offenders/{uuid}`; empty unless it was."""
     @_builtins.property
     def person(self) -> Global___Person:
-        """Required. Who the person is. Not set in a sealed record, as `district` and `convictions`."""
+        """Required. Who the person is. Not set in a record that is sealed or merged, as `district` and `convictions`."""
 
     @_builtins.property
     def convictions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Conviction]:
@@ -272,6 +281,12 @@ class Offender(_message.Message):
     def transfer(self) -> Global___Transfer:
         """Output only. The open proposal to hand the record over; not set while there is none."""
 
+    @_builtins.property
+    def other_identities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Person]:
+        """Output only. The same person as records held them that were merged into this one, up to 10: with other numbers, names
+        or dates of birth. Every document of them finds the person like those of `person`.
+        """
+
     def __init__(
         self,
         *,
@@ -285,10 +300,12 @@ class Offender(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         transfer: Global___Transfer | None = ...,
+        merged_into: _builtins.str = ...,
+        other_identities: _abc.Iterable[Global___Person] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "person", b"person", "transfer", b"transfer", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["convictions", b"convictions", "create_time", b"create_time", "district", b"district", "etag", b"etag", "name", b"name", "owner", b"owner", "person", b"person", "status", b"status", "transfer", b"transfer", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["convictions", b"convictions", "create_time", b"create_time", "district", b"district", "etag", b"etag", "merged_into", b"merged_into", "name", b"name", "other_identities", b"other_identities", "owner", b"owner", "person", b"person", "status", b"status", "transfer", b"transfer", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -740,6 +740,82 @@ class RecordCourtEventResponse(_message.Message):
 Global___RecordCourtEventResponse: _TypeAlias = RecordCourtEventResponse  # noqa: Y015
 
 @_typing.final
+class MergeOffendersRequest(_message.Message):
+    """Request of MergeOffenders."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFENDER_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    DUPLICATE_FIELD_NUMBER: _builtins.int
+    DUPLICATE_ETAG_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    OFFICER_FIELD_NUMBER: _builtins.int
+    offender: _builtins.str
+    """Required. The record that stays, `offenders/{uuid}`."""
+    etag: _builtins.str
+    """Required. Etag of that record as it was read."""
+    duplicate: _builtins.str
+    """Required. The other record of the same person, `offenders/{uuid}`."""
+    duplicate_etag: _builtins.str
+    """Required. Etag of the other record as it was read."""
+    reason: _builtins.str
+    """Required. By what both are known to be of one person. 1 to 200 characters. Nothing about a victim belongs here."""
+    request_id: _builtins.str
+    """Required. A UUID made by the caller for this one intent (AIP-155)."""
+    @_builtins.property
+    def officer(self) -> _officer_pb2.OfficerContext:
+        """Required. The officer who merges."""
+
+    def __init__(
+        self,
+        *,
+        offender: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        duplicate: _builtins.str = ...,
+        duplicate_etag: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        officer: _officer_pb2.OfficerContext | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate", b"duplicate", "duplicate_etag", b"duplicate_etag", "etag", b"etag", "offender", b"offender", "officer", b"officer", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergeOffendersRequest: _TypeAlias = MergeOffendersRequest  # noqa: Y015
+
+@_typing.final
+class MergeOffendersResponse(_message.Message):
+    """Response of MergeOffenders."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFENDER_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.str
+    """Token of the state of the register after this change."""
+    @_builtins.property
+    def offender(self) -> _offender_pb2.Offender:
+        """The record that stays, as it was written."""
+
+    def __init__(
+        self,
+        *,
+        offender: _offender_pb2.Offender | None = ...,
+        revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offender", b"offender", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergeOffendersResponse: _TypeAlias = MergeOffendersResponse  # noqa: Y015
+
+@_typing.final
 class ReportIdentityEventRequest(_message.Message):
     """Request of ReportIdentityEvent."""
 

@@ -76,6 +76,11 @@ class RegistryServiceStub:
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.SerializeToString,
                 response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.FromString,
                 _registered_method=True)
+        self.MergeOffenders = channel.unary_unary(
+                '/nsor.registry.v1.RegistryService/MergeOffenders',
+                request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.MergeOffendersRequest.SerializeToString,
+                response_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.MergeOffendersResponse.FromString,
+                _registered_method=True)
         self.ReportIdentityEvent = channel.unary_unary(
                 '/nsor.registry.v1.RegistryService/ReportIdentityEvent',
                 request_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.ReportIdentityEventRequest.SerializeToString,
@@ -185,8 +190,8 @@ class RegistryServiceServicer:
     def UpdateOffender(self, request, context):
         """Changes the fields that the mask names (AIP-134). NPB changes records of others with a reason only.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
-        REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, NOT_OWNER, ETAG_MISMATCH,
+        CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -199,7 +204,22 @@ class RegistryServiceServicer:
         When the last conviction of a record is set aside, the record is sealed at once and for ever: checks find nothing any
         more, who it was about is erased in all its versions and notices, and every node hears of it by the feed.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+        COURT_EVENT_NOT_POSSIBLE, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MergeOffenders(self, request, context):
+        """Makes two records of one person one. The one that stays keeps its name, its owner, its district and its person, and has
+        the numbers, names, convictions and notices of both: whatever found one of them finds it. The other one, and what was
+        merged into it before, keeps its versions and says where it went (`merged_into`); nothing else is done with it any
+        more, and access that was granted to it does not reach the record that stays. It cannot be undone. When the last
+        conviction of the record that stays is set aside, both are sealed.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH, TRANSFER_ALREADY_OPEN
+        (neither may be proposed to anybody), CONVICTION_SET_ASIDE (what stands in one was set aside in the other),
         REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -222,8 +242,8 @@ class RegistryServiceServicer:
         """Proposes to hand a record over to another police force, for example because the offender moved there. The sender stays
         responsible until the receiver accepts; a record has one open proposal at most.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, TRANSFER_ALREADY_OPEN,
-        REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, NOT_OWNER, ETAG_MISMATCH,
+        TRANSFER_ALREADY_OPEN, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -233,8 +253,8 @@ class RegistryServiceServicer:
         """Takes over a record that was proposed to the caller, who becomes its owner. NPB may accept in the receiver's place,
         with a reason.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
-        REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH, NO_OPEN_TRANSFER,
+        NOT_RECEIVER, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -243,8 +263,8 @@ class RegistryServiceServicer:
     def DeclineTransfer(self, request, context):
         """Ends a proposal, and the record stays where it is: the receiver declines it, or the sender or NPB takes it back.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
-        REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH, NO_OPEN_TRANSFER,
+        NOT_RECEIVER, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -321,6 +341,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.RecordCourtEvent,
                     request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.FromString,
                     response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.SerializeToString,
+            ),
+            'MergeOffenders': grpc.unary_unary_rpc_method_handler(
+                    servicer.MergeOffenders,
+                    request_deserializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.MergeOffendersRequest.FromString,
+                    response_serializer=nsor_dot_registry_dot_v1_dot_registry__service__pb2.MergeOffendersResponse.SerializeToString,
             ),
             'ReportIdentityEvent': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportIdentityEvent,
@@ -576,6 +601,33 @@ class RegistryService:
             '/nsor.registry.v1.RegistryService/RecordCourtEvent',
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventRequest.SerializeToString,
             nsor_dot_registry_dot_v1_dot_registry__service__pb2.RecordCourtEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MergeOffenders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nsor.registry.v1.RegistryService/MergeOffenders',
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.MergeOffendersRequest.SerializeToString,
+            nsor_dot_registry_dot_v1_dot_registry__service__pb2.MergeOffendersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -78,8 +78,8 @@ class RegistryServiceStub:
     UpdateOffender: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateOffenderRequest, _registry_service_pb2.UpdateOffenderResponse]
     """Changes the fields that the mask names (AIP-134). NPB changes records of others with a reason only.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
-    REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, NOT_OWNER, ETAG_MISMATCH,
+    CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
     """
     RecordCourtEvent: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.RecordCourtEventRequest, _registry_service_pb2.RecordCourtEventResponse]
     """Records what a court decided about a conviction, the only way in which its finality changes. NPB does it for a court
@@ -88,7 +88,18 @@ class RegistryServiceStub:
     When the last conviction of a record is set aside, the record is sealed at once and for ever: checks find nothing any
     more, who it was about is erased in all its versions and notices, and every node hears of it by the feed.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+    COURT_EVENT_NOT_POSSIBLE, REQUEST_ID_REUSED.
+    """
+    MergeOffenders: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.MergeOffendersRequest, _registry_service_pb2.MergeOffendersResponse]
+    """Makes two records of one person one. The one that stays keeps its name, its owner, its district and its person, and has
+    the numbers, names, convictions and notices of both: whatever found one of them finds it. The other one, and what was
+    merged into it before, keeps its versions and says where it went (`merged_into`); nothing else is done with it any
+    more, and access that was granted to it does not reach the record that stays. It cannot be undone. When the last
+    conviction of the record that stays is set aside, both are sealed.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH, TRANSFER_ALREADY_OPEN
+    (neither may be proposed to anybody), CONVICTION_SET_ASIDE (what stands in one was set aside in the other),
     REQUEST_ID_REUSED.
     """
     ReportIdentityEvent: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ReportIdentityEventRequest, _registry_service_pb2.ReportIdentityEventResponse]
@@ -103,21 +114,21 @@ class RegistryServiceStub:
     """Proposes to hand a record over to another police force, for example because the offender moved there. The sender stays
     responsible until the receiver accepts; a record has one open proposal at most.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, TRANSFER_ALREADY_OPEN,
-    REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, NOT_OWNER, ETAG_MISMATCH,
+    TRANSFER_ALREADY_OPEN, REQUEST_ID_REUSED.
     """
     AcceptTransfer: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.AcceptTransferRequest, _registry_service_pb2.AcceptTransferResponse]
     """Takes over a record that was proposed to the caller, who becomes its owner. NPB may accept in the receiver's place,
     with a reason.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
-    REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH, NO_OPEN_TRANSFER,
+    NOT_RECEIVER, REQUEST_ID_REUSED.
     """
     DeclineTransfer: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeclineTransferRequest, _registry_service_pb2.DeclineTransferResponse]
     """Ends a proposal, and the record stays where it is: the receiver declines it, or the sender or NPB takes it back.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
-    REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH, NO_OPEN_TRANSFER,
+    NOT_RECEIVER, REQUEST_ID_REUSED.
     """
     ListTransfers: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListTransfersRequest, _registry_service_pb2.ListTransfersResponse]
     """Lists the open proposals to or of the caller, for NPB all, newest record first, page by page (AIP-158).
@@ -187,8 +198,8 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     UpdateOffender: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateOffenderRequest, _registry_service_pb2.UpdateOffenderResponse]  # type: ignore[assignment]
     """Changes the fields that the mask names (AIP-134). NPB changes records of others with a reason only.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
-    REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, NOT_OWNER, ETAG_MISMATCH,
+    CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
     """
     RecordCourtEvent: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.RecordCourtEventRequest, _registry_service_pb2.RecordCourtEventResponse]  # type: ignore[assignment]
     """Records what a court decided about a conviction, the only way in which its finality changes. NPB does it for a court
@@ -197,7 +208,18 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     When the last conviction of a record is set aside, the record is sealed at once and for ever: checks find nothing any
     more, who it was about is erased in all its versions and notices, and every node hears of it by the feed.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+    COURT_EVENT_NOT_POSSIBLE, REQUEST_ID_REUSED.
+    """
+    MergeOffenders: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.MergeOffendersRequest, _registry_service_pb2.MergeOffendersResponse]  # type: ignore[assignment]
+    """Makes two records of one person one. The one that stays keeps its name, its owner, its district and its person, and has
+    the numbers, names, convictions and notices of both: whatever found one of them finds it. The other one, and what was
+    merged into it before, keeps its versions and says where it went (`merged_into`); nothing else is done with it any
+    more, and access that was granted to it does not reach the record that stays. It cannot be undone. When the last
+    conviction of the record that stays is set aside, both are sealed.
+
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH, TRANSFER_ALREADY_OPEN
+    (neither may be proposed to anybody), CONVICTION_SET_ASIDE (what stands in one was set aside in the other),
     REQUEST_ID_REUSED.
     """
     ReportIdentityEvent: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ReportIdentityEventRequest, _registry_service_pb2.ReportIdentityEventResponse]  # type: ignore[assignment]
@@ -212,21 +234,21 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Proposes to hand a record over to another police force, for example because the offender moved there. The sender stays
     responsible until the receiver accepts; a record has one open proposal at most.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, TRANSFER_ALREADY_OPEN,
-    REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, NOT_OWNER, ETAG_MISMATCH,
+    TRANSFER_ALREADY_OPEN, REQUEST_ID_REUSED.
     """
     AcceptTransfer: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.AcceptTransferRequest, _registry_service_pb2.AcceptTransferResponse]  # type: ignore[assignment]
     """Takes over a record that was proposed to the caller, who becomes its owner. NPB may accept in the receiver's place,
     with a reason.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
-    REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH, NO_OPEN_TRANSFER,
+    NOT_RECEIVER, REQUEST_ID_REUSED.
     """
     DeclineTransfer: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeclineTransferRequest, _registry_service_pb2.DeclineTransferResponse]  # type: ignore[assignment]
     """Ends a proposal, and the record stays where it is: the receiver declines it, or the sender or NPB takes it back.
 
-    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
-    REQUEST_ID_REUSED.
+    Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH, NO_OPEN_TRANSFER,
+    NOT_RECEIVER, REQUEST_ID_REUSED.
     """
     ListTransfers: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListTransfersRequest, _registry_service_pb2.ListTransfersResponse]  # type: ignore[assignment]
     """Lists the open proposals to or of the caller, for NPB all, newest record first, page by page (AIP-158).
@@ -335,8 +357,8 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_registry_service_pb2.UpdateOffenderResponse, _abc.Awaitable[_registry_service_pb2.UpdateOffenderResponse]]:
         """Changes the fields that the mask names (AIP-134). NPB changes records of others with a reason only.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, CONVICTION_SET_ASIDE,
-        REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, NOT_OWNER, ETAG_MISMATCH,
+        CONVICTION_SET_ASIDE, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -351,7 +373,24 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         When the last conviction of a record is set aside, the record is sealed at once and for ever: checks find nothing any
         more, who it was about is erased in all its versions and notices, and every node hears of it by the feed.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, COURT_EVENT_NOT_POSSIBLE,
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH,
+        COURT_EVENT_NOT_POSSIBLE, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def MergeOffenders(
+        self,
+        request: _registry_service_pb2.MergeOffendersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.MergeOffendersResponse, _abc.Awaitable[_registry_service_pb2.MergeOffendersResponse]]:
+        """Makes two records of one person one. The one that stays keeps its name, its owner, its district and its person, and has
+        the numbers, names, convictions and notices of both: whatever found one of them finds it. The other one, and what was
+        merged into it before, keeps its versions and says where it went (`merged_into`); nothing else is done with it any
+        more, and access that was granted to it does not reach the record that stays. It cannot be undone. When the last
+        conviction of the record that stays is set aside, both are sealed.
+
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH, TRANSFER_ALREADY_OPEN
+        (neither may be proposed to anybody), CONVICTION_SET_ASIDE (what stands in one was set aside in the other),
         REQUEST_ID_REUSED.
         """
 
@@ -378,8 +417,8 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Proposes to hand a record over to another police force, for example because the offender moved there. The sender stays
         responsible until the receiver accepts; a record has one open proposal at most.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, NOT_OWNER, ETAG_MISMATCH, TRANSFER_ALREADY_OPEN,
-        REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, NOT_OWNER, ETAG_MISMATCH,
+        TRANSFER_ALREADY_OPEN, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -391,8 +430,8 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Takes over a record that was proposed to the caller, who becomes its owner. NPB may accept in the receiver's place,
         with a reason.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
-        REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH, NO_OPEN_TRANSFER,
+        NOT_RECEIVER, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -403,8 +442,8 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_registry_service_pb2.DeclineTransferResponse, _abc.Awaitable[_registry_service_pb2.DeclineTransferResponse]]:
         """Ends a proposal, and the record stays where it is: the receiver declines it, or the sender or NPB takes it back.
 
-        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, ETAG_MISMATCH, NO_OPEN_TRANSFER, NOT_RECEIVER,
-        REQUEST_ID_REUSED.
+        Errors: INVALID_FIELD, OFFENDER_NOT_FOUND, OFFENDER_SEALED, OFFENDER_MERGED, ETAG_MISMATCH, NO_OPEN_TRANSFER,
+        NOT_RECEIVER, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
