@@ -18,7 +18,7 @@ from hub.store.vault import Vault
 _INCOMPLETE = text("""
     SELECT EXISTS (
         SELECT FROM offender LEFT JOIN offender_search ON offender_id = id
-        WHERE wrapped_key IS NOT NULL AND (rules IS NULL OR rules < :rules)
+        WHERE wrapped_key IS NOT NULL AND merged_into IS NULL AND (rules IS NULL OR rules < :rules)
     )
 """)
 # `people` stands for the set of offenders: the same in whatever order they come, another when anybody comes or goes.
