@@ -75,10 +75,12 @@ class Line:
 
     def convict(self) -> str:
         """CNIC of a new convict, whom the worker at the other end knows."""
-        offender = fresh_offender()
-        revision = self._registry.CreateOffender(creation(offender), timeout=CALL_SECONDS).revision
-        assert self.check(offender.person.cnic, revision) == "OUTCOME_HIT"
-        return offender.person.cnic
+        cnic, request = fresh_cnic(), creation(fresh_offender())
+        request.offender.person.cnic = cnic
+        # Again and again, since what the test before has broken may be mended in part only.
+        eventually(lambda: isinstance(self.write(request), Offender))
+        eventually(lambda: self.check(cnic) == "OUTCOME_HIT")
+        return cnic
 
     def serving(self) -> bool:
         """What the health service says."""
