@@ -84,4 +84,4 @@ def _search_keys() -> Iterator[list[int]]:
     keyring = Keyring.generate()
     vault = Vault(lambda: keyring)
     for person in generated(0, _PEOPLE):
-        yield hashed(vault, keys(convert.offender_facts(person, utc_now())))
+        yield hashed(vault, keys(convert.registry.offender_facts(person, utc_now())))

@@ -169,7 +169,7 @@ def _load_index(dsn: str, keyring: str) -> tuple[float, float, float]:
     """Seconds, processor time for a record in us, and MB of memory that remain."""
     vault = Vault(lambda: Keyring.load(keyring))
     store = FeedStore(PostgresDatabase(dsn, vault), vault)
-    index = LookupIndex(convert.disclosed_person)
+    index = LookupIndex(convert.lookup.disclosed_person)
     process = psutil.Process()
 
     async def load() -> None:

@@ -77,7 +77,7 @@ def sealed(vault: Vault, people: Iterator[pb.Offender]) -> list[tuple[tuple[Any,
     now = datetime.now(UTC)
     rows: list[tuple[tuple[Any, ...], ...]] = []
     for message in people:
-        facts = convert.offender_facts(message, now)
+        facts = convert.registry.offender_facts(message, now)
         id = uuid7()
         key = bodies.new_key(vault, id)
         index = vault.index(facts.person.documents[0])

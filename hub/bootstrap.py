@@ -86,7 +86,7 @@ class _Worker:
         self._settings = settings
         self._database = PostgresDatabase(settings.dsn.get_secret_value(), vault, settings.database_pool)
         telemetry.start(self._database.engine.sync_engine)
-        self._index = LookupIndex(convert.disclosed_person)
+        self._index = LookupIndex(convert.lookup.disclosed_person)
         self._feed_store = feed_store = FeedStore(self._database, vault)
         self._reindex = Reindex(self._database, vault)
         self._tail = Tail(feed_store, self._apply)

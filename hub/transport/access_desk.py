@@ -15,6 +15,7 @@ from hub.domain.offender import offender_name
 from hub.domain.ports import AccessPlace
 from hub.service.access_desk import AccessDesk, Ruling
 from hub.transport import convert
+from hub.transport.convert.common import page, request_key, timestamp
 from hub.transport.paging import last_item, page_size, page_token
 from hub.transport.pipeline import current_caller
 from nsor.common.v1 import officer_pb2
@@ -33,15 +34,15 @@ class AccessDeskServicer(AccessDeskServiceServicer):
     async def CreateAccessRequest(
         self, request: pb.CreateAccessRequestRequest, context: Any
     ) -> pb.CreateAccessRequestResponse:
-        asked, read = request.access_request, convert.Reader()
+        asked, read = request.access_request, convert.common.Reader()
         police_station = read.text("access_request.police_station", asked.police_station)
         reason = read.text("access_request.reason", asked.reason)
         if read.violations:
             raise invalid(*read.violations)
         written = await self._desk.create(
             current_caller(),
-            convert.request_key(request),
-            convert.offender_id(asked.offender, "access_request.offender"),
+            request_key(request),
+            convert.registry.offender_id(asked.offender, "access_request.offender"),
             _scopes(asked.scopes),
             police_station,
             reason,
@@ -90,7 +91,7 @@ class AccessDeskServicer(AccessDeskServiceServicer):
             after=after,
             limit=size + 1,
         )
-        requests, last = convert.page(found, size)
+        requests, last = page(found, size)
         next_place = f"{after.as_of.isoformat()} {last.overdue(after.as_of):d} {last.id}" if last else ""
         return pb.ListAccessRequestsResponse(
             access_requests=[self._message(each) for each in requests],
@@ -109,13 +110,13 @@ class AccessDeskServicer(AccessDeskServiceServicer):
             officer=_officer_message(asked.officer),
             state=access_request_pb2.AccessRequestState.Value(_STATE + request.state(self._clock())),
             etag=request.etag,
-            create_time=convert.timestamp(asked.at),
-            due_time=convert.timestamp(request.due_at),
+            create_time=timestamp(asked.at),
+            due_time=timestamp(request.due_at),
             forwarding=_step_message(request.step(AccessState.FORWARDED)),
             decision=_step_message(request.step(AccessState.GRANTED, AccessState.DECLINED)),
             revocation=_step_message(request.step(AccessState.REVOKED)),
             granted_scopes=_scope_values(grant.scopes if grant else ()),
-            expire_time=convert.timestamp(grant.expires_at) if grant else None,
+            expire_time=timestamp(grant.expires_at) if grant else None,
         )
 
 
@@ -157,7 +158,7 @@ def _step_message(step: AccessStep | None) -> access_request_pb2.AccessStep | No
         node=f"nodes/{step.node}",
         officer=_officer_message(step.officer),
         reason=step.reason,
-        time=convert.timestamp(step.at),
+        time=timestamp(step.at),
     )
 
 
@@ -174,7 +175,7 @@ def _ruling(
     | pb.DeclineAccessRequestRequest
     | pb.RevokeAccessRequestRequest,
 ) -> Ruling:
-    return Ruling(_id(request.name), convert.request_key(request), request.etag, convert.reason(request.reason))
+    return Ruling(_id(request.name), request_key(request), request.etag, convert.common.reason(request.reason))
 
 
 def _id(name: str) -> UUID:

@@ -5,6 +5,7 @@ from typing import Any
 
 from hub.service.consents import Consents
 from hub.transport import convert
+from hub.transport.convert.common import named_id, request_key
 from hub.transport.pipeline import current_caller
 from nsor.lookup.v1 import consent_service_pb2 as pb
 from nsor.lookup.v1.consent_service_pb2_grpc import ConsentServiceServicer
@@ -17,19 +18,19 @@ class ConsentServicer(ConsentServiceServicer):
         self._consents = consents
 
     async def RequestConsent(self, request: pb.RequestConsentRequest, context: Any) -> pb.RequestConsentResponse:
-        cnic = convert.person_to_ask(request)
-        asked = await self._consents.request(current_caller(), convert.request_key(request), cnic)
-        return pb.RequestConsentResponse(consent=convert.consent_message(asked))
+        cnic = convert.consents.person_to_ask(request)
+        asked = await self._consents.request(current_caller(), request_key(request), cnic)
+        return pb.RequestConsentResponse(consent=convert.consents.consent_message(asked))
 
     async def WatchPasscodes(
         self, request: pb.WatchPasscodesRequest, context: Any
     ) -> AsyncIterator[pb.WatchPasscodesResponse]:
         async for passcodes in self._consents.watch(current_caller()):
-            yield pb.WatchPasscodesResponse(passcodes=map(convert.passcode_message, passcodes))
+            yield pb.WatchPasscodesResponse(passcodes=map(convert.consents.passcode_message, passcodes))
 
     async def AcknowledgePasscode(
         self, request: pb.AcknowledgePasscodeRequest, context: Any
     ) -> pb.AcknowledgePasscodeResponse:
-        id, delivery = convert.named_id(request.consent), convert.passcode_delivery(request)
+        id, delivery = named_id(request.consent), convert.consents.passcode_delivery(request)
         await self._consents.acknowledge(current_caller(), id, delivery)
         return pb.AcknowledgePasscodeResponse()

@@ -12,6 +12,7 @@ from hub.domain.revision import Revision
 from hub.service.federation import Federation
 from hub.service.membership import Membership
 from hub.transport import convert
+from hub.transport.convert.common import page, request_key, timestamp
 from hub.transport.paging import last_item, page_size, page_token
 from hub.transport.pipeline import current_caller
 from hub.transport.validation import validate
@@ -39,9 +40,12 @@ class FederationServicer(FederationServiceServicer):
     ) -> AsyncIterator[pb.WatchChangesResponse]:
         async for events, revision, as_of in self._federation.watch(current_caller(), request.after):
             yield pb.WatchChangesResponse(
-                events=[convert.event_message(event, Revision(revision.epoch, event.write).token) for event in events],
+                events=[
+                    convert.federation.event_message(event, Revision(revision.epoch, event.write).token)
+                    for event in events
+                ],
                 revision=revision.token,
-                as_of_time=convert.timestamp(as_of) if as_of else None,
+                as_of_time=timestamp(as_of) if as_of else None,
             )
 
     async def GetSnapshot(self, request: pb.GetSnapshotRequest, context: Any) -> AsyncIterator[pb.GetSnapshotResponse]:
@@ -51,9 +55,9 @@ class FederationServicer(FederationServiceServicer):
         async for part, revision in self._federation.snapshot(current_caller(), request.at_least_revision):
             response = pb.GetSnapshotResponse(
                 revision=revision.token,
-                as_of_time=convert.timestamp(part.as_of),
-                offenders=[convert.offender_message(offender) for offender in part.offenders],
-                notices=[convert.notice_message(notice) for notice in part.notices],
+                as_of_time=timestamp(part.as_of),
+                offenders=[convert.registry.offender_message(offender) for offender in part.offenders],
+                notices=[convert.monitoring.notice_message(notice) for notice in part.notices],
             )
             for offender in response.offenders:
                 digest.update(f"{offender.name} {offender.etag}\n".encode())
@@ -87,9 +91,9 @@ class FederationServicer(FederationServiceServicer):
         provinces = status.provinces_as_of
         return pb.GetFederationStatusResponse(
             revision=Revision(status.epoch, status.head.write).token,
-            as_of_time=convert.timestamp(status.as_of),
-            nodes=[convert.progress_message(status, progress) for progress in status.nodes],
-            provinces_as_of_time=convert.timestamp(provinces) if provinces else None,
+            as_of_time=timestamp(status.as_of),
+            nodes=[convert.federation.progress_message(status, progress) for progress in status.nodes],
+            provinces_as_of_time=timestamp(provinces) if provinces else None,
         )
 
     async def Reconcile(
@@ -102,12 +106,14 @@ class FederationServicer(FederationServiceServicer):
             yield pb.ReconcileResponse(
                 key=comparison.key,
                 revision=comparison.revision.token,
-                as_of_time=convert.timestamp(comparison.as_of),
+                as_of_time=timestamp(comparison.as_of),
             )
             while (step := await _next_step(request_iterator, "ranges", "found")).HasField("ranges"):
                 ranges = [(each.prefix, each.digest) for each in step.ranges.ranges]
                 differences = await asyncio.to_thread(comparison.digests.compare, ranges)
-                yield pb.ReconcileResponse(differences=[convert.difference_message(each) for each in differences])
+                yield pb.ReconcileResponse(
+                    differences=[convert.federation.difference_message(each) for each in differences]
+                )
             await self._federation.keep_found(
                 caller,
                 records=step.found.records,
@@ -118,29 +124,32 @@ class FederationServicer(FederationServiceServicer):
     async def ListNodes(self, request: pb.ListNodesRequest, context: Any) -> pb.ListNodesResponse:
         caller, size = current_caller(), page_size(request.page_size)
         after = last_item(caller.node.id, request, request.page_token, str) or ""
-        nodes, last = convert.page(await self._federation.list_nodes(after=after, limit=size + 1), size)
+        nodes, last = page(await self._federation.list_nodes(after=after, limit=size + 1), size)
         return pb.ListNodesResponse(
-            nodes=[convert.node_message(node) for node in nodes],
+            nodes=[convert.federation.node_message(node) for node in nodes],
             next_page_token=page_token(caller.node.id, request, last.id) if last else "",
         )
 
     async def CreateNode(self, request: pb.CreateNodeRequest, context: Any) -> pb.CreateNodeResponse:
         token = await self._membership.create(
-            current_caller(), convert.request_key(request), id=request.node_id, **convert.node_facts(request.node)
+            current_caller(),
+            request_key(request),
+            id=request.node_id,
+            **convert.federation.node_facts(request.node),
         )
         return pb.CreateNodeResponse(
-            node=convert.node_message(token.node),
+            node=convert.federation.node_message(token.node),
             enrolment_token=token.text,
-            token_expire_time=convert.timestamp(token.expires_at),
+            token_expire_time=timestamp(token.expires_at),
         )
 
     async def CreateEnrolmentToken(
         self, request: pb.CreateEnrolmentTokenRequest, context: Any
     ) -> pb.CreateEnrolmentTokenResponse:
-        node_id = convert.node_id(request.name)
-        token = await self._membership.create_token(current_caller(), convert.request_key(request), node_id)
+        node_id = convert.federation.node_id(request.name)
+        token = await self._membership.create_token(current_caller(), request_key(request), node_id)
         return pb.CreateEnrolmentTokenResponse(
-            enrolment_token=token.text, token_expire_time=convert.timestamp(token.expires_at)
+            enrolment_token=token.text, token_expire_time=timestamp(token.expires_at)
         )
 
     async def EnrolNode(self, request: pb.EnrolNodeRequest, context: Any) -> pb.EnrolNodeResponse:
@@ -148,7 +157,7 @@ class FederationServicer(FederationServiceServicer):
         return pb.EnrolNodeResponse(
             certificate=granted.certificate,
             ca_certificates=self._ca_certificates(),
-            node=convert.node_message(granted.node),
+            node=convert.federation.node_message(granted.node),
         )
 
     async def RenewCertificate(self, request: pb.RenewCertificateRequest, context: Any) -> pb.RenewCertificateResponse:
@@ -156,7 +165,7 @@ class FederationServicer(FederationServiceServicer):
         return pb.RenewCertificateResponse(
             certificate=granted.certificate,
             ca_certificates=self._ca_certificates(),
-            node=convert.node_message(granted.node),
+            node=convert.federation.node_message(granted.node),
         )
 
     async def SuspendNode(self, request: pb.SuspendNodeRequest, context: Any) -> pb.SuspendNodeResponse:
@@ -171,9 +180,9 @@ class FederationServicer(FederationServiceServicer):
     async def _set_state(
         self, request: pb.SuspendNodeRequest | pb.ResumeNodeRequest | pb.RevokeNodeRequest, state: NodeState
     ) -> node_pb2.Node:
-        node_id, reason = convert.node_id(request.name), convert.node_reason(request.reason)
-        node = await self._membership.set_state(current_caller(), convert.request_key(request), node_id, state, reason)
-        return convert.node_message(node)
+        node_id, reason = convert.federation.node_id(request.name), convert.federation.node_reason(request.reason)
+        node = await self._membership.set_state(current_caller(), request_key(request), node_id, state, reason)
+        return convert.federation.node_message(node)
 
 
 async def _next_step(requests: AsyncIterator[pb.ReconcileRequest], *expected: str) -> pb.ReconcileRequest:

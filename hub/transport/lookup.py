@@ -14,6 +14,7 @@ from hub.service.disclosure import Disclosure
 from hub.service.lookup import Lookup
 from hub.service.vigilance import Vigilance
 from hub.transport import convert
+from hub.transport.convert.common import page, request_key
 from hub.transport.paging import last_item, page_size, page_token
 from hub.transport.pipeline import current_caller, sender_of
 from nsor.lookup.v1 import lookup_service_pb2 as pb
@@ -41,12 +42,12 @@ class LookupServicer(LookupServiceServicer):
 
     async def CheckCnic(self, request: pb.CheckCnicRequest, context: Any) -> pb.CheckCnicResponse:
         caller = current_caller()
-        consent = convert.given_consent(request.consent) if request.HasField("consent") else None
+        consent = convert.consents.given_consent(request.consent) if request.HasField("consent") else None
         answer = await self._lookup.check(
             caller, request.cnic, request.at_least_revision, _patience(context), request.end_user, consent
         )
         self._counts[answer.outcome, caller.node.role] += 1
-        return convert.answer_message(answer)
+        return convert.lookup.answer_message(answer)
 
     async def CheckCnics(
         self, request_iterator: AsyncIterator[pb.CheckCnicsRequest], context: Any
@@ -61,7 +62,7 @@ class LookupServicer(LookupServiceServicer):
             counts = Counter(answer.outcome for answer in answers)
             for outcome, count in counts.items():
                 self._counts[outcome, caller.node.role] += count
-            response = convert.answers_message(answers)
+            response = convert.lookup.answers_message(answers)
             response.summary.CopyFrom(
                 pb.CheckSummary(
                     hit_count=counts[Outcome.HIT],
@@ -70,37 +71,39 @@ class LookupServicer(LookupServiceServicer):
                     cannot_answer_count=counts[Outcome.CANNOT_ANSWER],
                 )
             )
-            convert.pad(response, convert.ROSTER_OCTETS)
+            convert.lookup.pad(response, convert.lookup.ROSTER_OCTETS)
             yield response
 
     async def GetAreaStatus(self, request: pb.GetAreaStatusRequest, context: Any) -> pb.GetAreaStatusResponse:
-        districts = convert.area(request.district)
+        districts = convert.lookup.area(request.district)
         months = await self._area_status.months(current_caller(), limit=request.months or _MONTHS)
-        return pb.GetAreaStatusResponse(months=[convert.area_month_message(month, districts) for month in months])
+        return pb.GetAreaStatusResponse(
+            months=[convert.lookup.area_month_message(month, districts) for month in months]
+        )
 
     async def GetDisclosurePolicy(
         self, request: pb.GetDisclosurePolicyRequest, context: Any
     ) -> pb.GetDisclosurePolicyResponse:
-        return pb.GetDisclosurePolicyResponse(policy=convert.policy_message(await self._disclosure.get()))
+        return pb.GetDisclosurePolicyResponse(policy=convert.lookup.policy_message(await self._disclosure.get()))
 
     async def UpdateDisclosurePolicy(
         self, request: pb.UpdateDisclosurePolicyRequest, context: Any
     ) -> pb.UpdateDisclosurePolicyResponse:
         policy = await self._disclosure.update(
             current_caller(),
-            convert.request_key(request),
+            request_key(request),
             request.policy.etag,
-            convert.disclosure_modes(request.policy),
+            convert.lookup.disclosure_modes(request.policy),
             under_appeal=request.policy.disclose_under_appeal,
         )
-        return pb.UpdateDisclosurePolicyResponse(policy=convert.policy_message(policy))
+        return pb.UpdateDisclosurePolicyResponse(policy=convert.lookup.policy_message(policy))
 
     async def ListLookupAlarms(self, request: pb.ListLookupAlarmsRequest, context: Any) -> pb.ListLookupAlarmsResponse:
         caller, size = current_caller().node.id, page_size(request.page_size)
         before = last_item(caller, request, request.page_token, UUID)
-        alarms, last = convert.page(await self._vigilance.list(before=before, limit=size + 1), size)
+        alarms, last = page(await self._vigilance.list(before=before, limit=size + 1), size)
         return pb.ListLookupAlarmsResponse(
-            alarms=[convert.alarm_message(alarm) for alarm in alarms],
+            alarms=[convert.lookup.alarm_message(alarm) for alarm in alarms],
             next_page_token=page_token(caller, request, str(last.id)) if last else "",
         )
 

@@ -71,7 +71,7 @@ def sender_of(message: Any) -> Caller:
 
 
 def _with_officer(caller: Caller, message: Any) -> Caller:
-    return replace(caller, officer=convert.officer(message.officer))
+    return replace(caller, officer=convert.common.officer(message.officer))
 
 
 class Pipeline(grpc.aio.ServerInterceptor):

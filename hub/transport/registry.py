@@ -15,6 +15,7 @@ from hub.transport import convert
 from hub.transport.access_desk import release
 from hub.transport.batches import batches
 from hub.transport.contract import reason_value
+from hub.transport.convert.common import page, request_key, timestamp
 from hub.transport.filters import member_of, parse_filter, time
 from hub.transport.paging import last_item, page_size, page_token
 from hub.transport.pipeline import current_caller
@@ -51,18 +52,18 @@ class RegistryServicer(RegistryServiceServicer):
     async def GetOffender(self, request: pb.GetOffenderRequest, context: Any) -> pb.GetOffenderResponse:
         offender, scopes = await self._registry.get(
             current_caller(),
-            convert.offender_id(request.name, "name"),
+            convert.registry.offender_id(request.name, "name"),
             version=request.version,
             at_least=request.at_least_revision,
         )
-        response = pb.GetOffenderResponse(offender=convert.offender_message(offender))
+        response = pb.GetOffenderResponse(offender=convert.registry.offender_message(offender))
         release(response.offender, scopes)
         return response
 
     async def FindOffender(self, request: pb.FindOffenderRequest, context: Any) -> pb.FindOffenderResponse:
-        document = convert.document(request)
+        document = convert.registry.document(request)
         offender, scopes = await self._registry.find(current_caller(), document, at_least=request.at_least_revision)
-        response = pb.FindOffenderResponse(offender=convert.offender_message(offender))
+        response = pb.FindOffenderResponse(offender=convert.registry.offender_message(offender))
         release(response.offender, scopes)
         return response
 
@@ -76,31 +77,33 @@ class RegistryServicer(RegistryServiceServicer):
             at_least=request.at_least_revision,
             where=parse_filter(request.filter, _FILTERED),
         )
-        offenders, last = convert.page(found, size)
+        offenders, last = page(found, size)
         return pb.ListOffendersResponse(
-            offenders=[convert.offender_message(offender) for offender in offenders],
+            offenders=[convert.registry.offender_message(offender) for offender in offenders],
             next_page_token=page_token(caller.node.id, request, str(last.id)) if last else "",
         )
 
     async def SearchOffenders(self, request: pb.SearchOffendersRequest, context: Any) -> pb.SearchOffendersResponse:
         candidates, more = await self._search.search(
             current_caller(),
-            convert.wanted(request, self._clock()),
+            convert.registry.wanted(request, self._clock()),
             limit=request.max_results or _CANDIDATES,
             at_least=request.at_least_revision,
         )
-        return pb.SearchOffendersResponse(candidates=map(convert.candidate_message, candidates), truncated=more)
+        return pb.SearchOffendersResponse(
+            candidates=map(convert.registry.candidate_message, candidates), truncated=more
+        )
 
     async def ListOffenderRevisions(
         self, request: pb.ListOffenderRevisionsRequest, context: Any
     ) -> pb.ListOffenderRevisionsResponse:
         caller, size = current_caller(), page_size(request.page_size)
         before = last_item(caller.node.id, request, request.page_token, int)
-        offender_id = convert.offender_id(request.name, "name")
+        offender_id = convert.registry.offender_id(request.name, "name")
         found = await self._registry.versions(caller, offender_id, before=before, limit=size + 1)
         # Each with the one before it, which may be the first of the next page.
-        revisions = [convert.revision_message(*pair) for pair in zip_longest(found, found[1:])]
-        revisions, last = convert.page(revisions, size)
+        revisions = [convert.registry.revision_message(*pair) for pair in zip_longest(found, found[1:])]
+        revisions, last = page(revisions, size)
         return pb.ListOffenderRevisionsResponse(
             revisions=revisions,
             next_page_token=page_token(caller.node.id, request, str(last.version)) if last else "",
@@ -109,41 +112,41 @@ class RegistryServicer(RegistryServiceServicer):
     async def UpdateOffender(self, request: pb.UpdateOffenderRequest, context: Any) -> pb.UpdateOffenderResponse:
         def change(current: OffenderFacts) -> OffenderFacts:
             check = partial(validate, prefix="offender")
-            merged = convert.masked(current, request.offender, request.update_mask, check)
-            return convert.offender_facts(merged, self._clock(), current)
+            merged = convert.registry.masked(current, request.offender, request.update_mask, check)
+            return convert.registry.offender_facts(merged, self._clock(), current)
 
         if not request.offender.etag:
             raise invalid(Violation("offender.etag", "REQUIRED", "must be the etag that was read"))
-        offender_id = convert.offender_id(request.offender.name, "offender.name")
-        reason = convert.reason(request.reason)
-        edit = Edit(offender_id, convert.request_key(request), request.offender.etag, reason)
+        offender_id = convert.registry.offender_id(request.offender.name, "offender.name")
+        reason = convert.common.reason(request.reason)
+        edit = Edit(offender_id, request_key(request), request.offender.etag, reason)
         return _answer(pb.UpdateOffenderResponse, await self._registry.update(current_caller(), edit, change))
 
     async def RecordCourtEvent(self, request: pb.RecordCourtEventRequest, context: Any) -> pb.RecordCourtEventResponse:
-        event, day = convert.court_event(request, self._clock())
+        event, day = convert.registry.court_event(request, self._clock())
         written = await self._registry.record_court_event(
             current_caller(), _edit(request), request.conviction_number, event, day
         )
         return _answer(pb.RecordCourtEventResponse, written)
 
     async def MergeOffenders(self, request: pb.MergeOffendersRequest, context: Any) -> pb.MergeOffendersResponse:
-        offender_id = convert.offender_id(request.offender, "offender")
-        edit = Edit(offender_id, convert.request_key(request), request.etag, convert.reason(request.reason))
-        duplicate_id = convert.offender_id(request.duplicate, "duplicate")
-        today = convert.today(self._clock())
+        offender_id = convert.registry.offender_id(request.offender, "offender")
+        edit = Edit(offender_id, request_key(request), request.etag, convert.common.reason(request.reason))
+        duplicate_id = convert.registry.offender_id(request.duplicate, "duplicate")
+        today = convert.common.today(self._clock())
         written = await self._registry.merge(current_caller(), edit, duplicate_id, request.duplicate_etag, today)
         return _answer(pb.MergeOffendersResponse, written)
 
     async def ReportIdentityEvent(
         self, request: pb.ReportIdentityEventRequest, context: Any
     ) -> pb.ReportIdentityEventResponse:
-        card, event, day = convert.identity_event(request.event, self._clock())
-        key = convert.request_key(request)
+        card, event, day = convert.registry.identity_event(request.event, self._clock())
+        key = request_key(request)
         written = await self._registry.report_identity_event(current_caller(), key, card, event, day)
         return pb.ReportIdentityEventResponse(offender=written.offender.name, revision=written.revision.token)
 
     async def ProposeTransfer(self, request: pb.ProposeTransferRequest, context: Any) -> pb.ProposeTransferResponse:
-        receiver = convert.node_id(request.receiver)
+        receiver = convert.federation.node_id(request.receiver)
         written = await self._registry.propose_transfer(current_caller(), _edit(request), receiver)
         return _answer(pb.ProposeTransferResponse, written)
 
@@ -159,26 +162,26 @@ class RegistryServicer(RegistryServiceServicer):
         caller, size = current_caller(), page_size(request.page_size)
         found = await self._registry.list_transfers(
             caller,
-            node=convert.node_id(request.node),
+            node=convert.federation.node_id(request.node),
             overdue_only=request.overdue_only,
             before=last_item(caller.node.id, request, request.page_token, UUID),
             limit=size + 1,
         )
-        transfers, last = convert.page(found, size)
+        transfers, last = page(found, size)
         return pb.ListTransfersResponse(
-            transfers=[convert.transfer_message(transfer) for transfer in transfers],
+            transfers=[convert.registry.transfer_message(transfer) for transfer in transfers],
             next_page_token=page_token(caller.node.id, request, str(last.offender_id)) if last else "",
         )
 
     async def GetPropagation(self, request: pb.GetPropagationRequest, context: Any) -> pb.GetPropagationResponse:
-        propagation = await self._registry.propagation(convert.offender_id(request.name, "name"))
+        propagation = await self._registry.propagation(convert.registry.offender_id(request.name, "name"))
         return pb.GetPropagationResponse(
             revision=propagation.revision.token,
             receipts=[
                 pb.Receipt(
                     node=receipt.node.name,
                     applied=receipt.applied,
-                    acknowledge_time=convert.timestamp(receipt.acknowledged_at) if receipt.acknowledged_at else None,
+                    acknowledge_time=timestamp(receipt.acknowledged_at) if receipt.acknowledged_at else None,
                 )
                 for receipt in propagation.receipts
             ],
@@ -216,12 +219,12 @@ class RegistryServicer(RegistryServiceServicer):
             return refused
 
     def _draft(self, entry: pb.CreateOffenderRequest | pb.ImportOffendersRequest) -> Draft:
-        facts = convert.offender_facts(entry.offender, self._clock())
-        return Draft(convert.request_key(entry), facts, convert.override(entry))
+        facts = convert.registry.offender_facts(entry.offender, self._clock())
+        return Draft(request_key(entry), facts, convert.registry.override(entry))
 
 
 def _answer(response: Callable[..., R], written: Written) -> R:
-    return response(offender=convert.offender_message(written.offender), revision=written.revision.token)
+    return response(offender=convert.registry.offender_message(written.offender), revision=written.revision.token)
 
 
 def _edit(
@@ -230,8 +233,8 @@ def _edit(
     | pb.AcceptTransferRequest
     | pb.DeclineTransferRequest,
 ) -> Edit:
-    reason = convert.reason(request.reason)
-    return Edit(convert.offender_id(request.name, "name"), convert.request_key(request), request.etag, reason)
+    reason = convert.common.reason(request.reason)
+    return Edit(convert.registry.offender_id(request.name, "name"), request_key(request), request.etag, reason)
 
 
 def _row_result(row: pb.ImportOffendersRequest, result: Written | Refused) -> pb.ImportOffendersResponse:

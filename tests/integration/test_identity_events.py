@@ -129,7 +129,7 @@ async def test_a_worker_that_starts_has_every_number(hub: RunningHub, punjab: No
     replaced(nadra, numbers[2], numbers[3])
     court.call(court_event(punjab.get(sealed.name), COURT_EVENT_SET_ASIDE))
     vault = Vault(lambda: Keyring.load((hub.folder / "keyring.json").read_text()))
-    index = LookupIndex(convert.disclosed_person)
+    index = LookupIndex(convert.lookup.disclosed_person)
     database = PostgresDatabase(hub.dsn, vault)
     async for records in FeedStore(database, vault).checked_records():
         index.load(records)

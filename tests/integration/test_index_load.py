@@ -32,7 +32,7 @@ class Index(LookupIndex):
     """An index that has something happen when the first records come in, while the others are still to be read."""
 
     def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
-        super().__init__(convert.disclosed_person)
+        super().__init__(convert.lookup.disclosed_person)
         self._meanwhile = meanwhile
 
     def load(self, records: Iterable[CheckedRecord]) -> None:

@@ -182,7 +182,7 @@ async def test_a_worker_that_starts_has_every_number(hub: RunningHub, punjab: No
     """Its index comes from a snapshot, and the feed may repeat what led to that."""
     vault = Vault(lambda: Keyring.load((hub.folder / "keyring.json").read_text()))
     database = PostgresDatabase(hub.dsn, vault)
-    store, index = FeedStore(database, vault), LookupIndex(convert.disclosed_person)
+    store, index = FeedStore(database, vault), LookupIndex(convert.lookup.disclosed_person)
     place = (await store.head()).place
     kept, other = punjab.create(convict()).offender, sindh.create(convict()).offender
     revision = npb.call(merging(kept, other)).revision

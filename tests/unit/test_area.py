@@ -74,7 +74,7 @@ def test_a_month_is_counted_right_after_its_end(now: datetime, month: date | Non
 def somebody(*finalities: Finality, died_on: date | None = None) -> OffenderFacts:
     """Somebody of Lahore, convicted as often as there are finalities."""
     [message] = offenders(1, province="Punjab", seed=1)
-    facts = convert.offender_facts(message, datetime(2026, 11, 22, tzinfo=UTC))
+    facts = convert.registry.offender_facts(message, datetime(2026, 11, 22, tzinfo=UTC))
     history = replace(facts.person.history, died_on=died_on)
     convictions = tuple(replace(facts.convictions[0], finality=finality) for finality in finalities)
     return replace(facts, district="Lahore", convictions=convictions, person=replace(facts.person, history=history))

@@ -18,7 +18,7 @@ from hub.transport import convert
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ID = UUID(int=7)
-FACTS = [convert.offender_facts(message, NOW) for message in offenders(4, province="Punjab", seed=1)]
+FACTS = [convert.registry.offender_facts(message, NOW) for message in offenders(4, province="Punjab", seed=1)]
 CNICS = st.integers(9 * 10**12, 10**13 - 1).map(lambda number: Cnic(str(number)))
 
 histories = st.builds(

@@ -68,7 +68,7 @@ class Audit:
 def lookup(mode: DisclosureMode) -> Lookup:
     """Checks on a register of one convict for each finality."""
     ring = Keyring.generate()
-    vault, index = Vault(lambda: ring), LookupIndex(convert.disclosed_person)
+    vault, index = Vault(lambda: ring), LookupIndex(convert.lookup.disclosed_person)
     for number, (name, finality) in enumerate(PEOPLE.items()):
         person = Disclosed(name, "نام", "Somebody", "کوئی", "FATHER", "MALE")
         blind = vault.index(Cnic.parse(NUMBERS[name]))
@@ -90,7 +90,7 @@ def lookup(mode: DisclosureMode) -> Lookup:
 async def answer(checks: Lookup, text: str) -> tuple[Outcome, bytes]:
     """What is answered to a text, and the octets that leave."""
     answered = await checks.check(CALLER, text)
-    message = convert.answer_message(answered)
+    message = convert.lookup.answer_message(answered)
     redact(message, ROLE)
     return answered.outcome, message.SerializeToString()
 

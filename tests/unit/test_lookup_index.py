@@ -16,7 +16,7 @@ from hub.lookup.index import LookupIndex, checked
 from hub.transport import convert
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-FACTS = [convert.offender_facts(message, NOW) for message in offenders(8, province="Punjab", seed=1)]
+FACTS = [convert.registry.offender_facts(message, NOW) for message in offenders(8, province="Punjab", seed=1)]
 
 NOBODY = Known(frozenset(), b"")
 
@@ -46,7 +46,7 @@ def version(person: int, number: int, finality: Finality) -> IndexedOffender:
 def known(facts: OffenderFacts) -> Known:
     """What a check needs of a record."""
     person = Disclosed(*(getattr(facts.person, field) for field in Disclosed._fields))
-    return Known({conviction.finality for conviction in facts.convictions}, convert.disclosed_person(person))
+    return Known({conviction.finality for conviction in facts.convictions}, convert.lookup.disclosed_person(person))
 
 
 # The life of each person's record: a finality for each of its versions; being set aside is the end.
@@ -69,7 +69,7 @@ def test_a_snapshot_and_what_the_feed_repeats_of_it_give_the_newest_versions(
         for person, (life, ends) in enumerate(lives)
         for aside in [[Finality.SET_ASIDE] if ends else []]
     ]
-    index = LookupIndex(convert.disclosed_person)
+    index = LookupIndex(convert.lookup.disclosed_person)
     # The snapshot is newer than where the feed begins to repeat.
     index.load(checked(record[min(snapshot, len(record) - 1)]) for record in versions)
     for record in versions:

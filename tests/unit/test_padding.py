@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hub.transport.convert import pad
+from hub.transport.convert.lookup import pad
 from nsor.lookup.v1.lookup_service_pb2 import CheckCnicResponse
 
 
