@@ -191,6 +191,7 @@ def test_the_environment_goes_before_the_file(served: Served) -> None:
             gateway.check_cnic("1", end_user=b"a" * 16)
 
 
+@pytest.mark.slow
 def test_the_key_that_wraps_those_of_the_records_is_changed_while_the_hub_serves(served: Served) -> None:
     operator = served.operator
     file, database = operator.folder / "keyring.json", ("--config", operator.config)
@@ -236,6 +237,7 @@ def test_the_port_of_a_running_hub_is_refused_to_another(operator: Operator, ser
     assert re.fullmatch(r"nsor-hub: .*Address already in use\n", finished.stderr)
 
 
+@pytest.mark.slow
 def test_a_hub_whose_user_is_above_the_rules_of_the_database_does_not_start(operator: Operator) -> None:
     superuser = operator.environment | {"NSOR_DSN": operator.postgres.dsn()}
     finished = nsor_hub("serve", "--config", operator.config, **superuser)

@@ -332,6 +332,7 @@ def test_a_request_without_a_number_is_refused(agency: Client) -> None:
     assert [violation.field for violation in refusal.value.field_violations] == ["cnic"]
 
 
+@pytest.mark.slow
 def test_a_consent_survives_a_restart_of_the_hub(hub: RunningHub, agency: Client, nadra: Client) -> None:
     cnic = fresh_cnic()
     name = agency.request_consent(cnic).name

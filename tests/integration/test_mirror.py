@@ -207,6 +207,7 @@ def test_the_commands_of_a_station(nsor: Nsor, punjab: Client, tmp_path: Path) -
     assert (code, err) == (4, "error: the mirror was made with another key\n")
 
 
+@pytest.mark.slow
 def test_a_mirror_whose_follower_is_killed_goes_on_where_it_was(
     hub: RunningHub, punjab: Client, tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def test_a_sender_killed_between_the_answer_and_its_note_of_it_writes_nothing_tw
     assert waiting(path) == 0
 
 
+@pytest.mark.slow
 def test_a_sender_killed_at_any_moment_loses_nothing_and_writes_nothing_twice(
     hub: RunningHub, parent: str, tmp_path: Path
 ) -> None:

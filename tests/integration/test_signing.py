@@ -23,6 +23,8 @@ from tests.support.waiting import eventually
 
 PASSWORD = "a password of the CA"
 
+pytestmark = pytest.mark.slow  # each starts a hub of its own
+
 
 def now() -> datetime:
     return datetime.now(UTC)

@@ -450,6 +450,7 @@ def dump(hub: RunningHub) -> bytes:
     return dumped.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("dump")
 class TestNobodysData:
     """After calls of every kind about one person: their data is in no trace, no metric, no log and no file."""

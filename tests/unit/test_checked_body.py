@@ -21,10 +21,13 @@ ID = UUID(int=7)
 FACTS = [convert.registry.offender_facts(message, NOW) for message in offenders(4, province="Punjab", seed=1)]
 CNICS = st.integers(9 * 10**12, 10**13 - 1).map(lambda number: Cnic(str(number)))
 
+NAMES = st.text(max_size=20)
+DAY = st.just(date(2020, 1, 1))
+
 histories = st.builds(
     IdentityHistory,
-    names=st.lists(st.builds(Former, st.builds(Name, st.text(), st.text()), st.just(date(2020, 1, 1)))).map(tuple),
-    cnics=st.lists(st.builds(Former, CNICS, st.just(date(2020, 1, 1))), max_size=3).map(tuple),
+    names=st.lists(st.builds(Former, st.builds(Name, NAMES, NAMES), DAY), max_size=2).map(tuple),
+    cnics=st.lists(st.builds(Former, CNICS, DAY), max_size=2).map(tuple),
     died_on=st.none() | st.just(date(2025, 1, 1)),
 )
 
@@ -37,7 +40,7 @@ def facts(draw: st.DrawFn) -> OffenderFacts:
         stated.person,
         cnic=draw(st.none() | CNICS),
         old_nic=draw(st.none() | st.just(OldNic("90000000000"))),
-        full_name=draw(st.text()),
+        full_name=draw(NAMES),
         history=draw(histories),
     )
     others = draw(st.lists(st.builds(replace, st.just(person), cnic=st.none() | CNICS, history=histories), max_size=2))
