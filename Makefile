@@ -28,7 +28,7 @@ test: .venv/installed ## All fast tests
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not fault and not slow" --durations 10
 
 slow: .venv/installed ## The guides' commands, the wheel alone, restarts, and a short pass of the tests that kill
-	$(BIN)/pytest -n 2 --dist load -m "slow and not fault" --durations 10
+	$(BIN)/pytest -n 2 --dist loadscope -m "slow and not fault" --durations 10
 
 fault: .venv/installed ## The long tests that kill, pause, cut and restore
 	$(BIN)/pytest -m fault --long --timeout 3600
