@@ -40,6 +40,8 @@ from nsor_client.mirror import KEY_BYTES, Mirror
 R = TypeVar("R")
 
 OWNER = "punjab-police"
+NOBODY_ALIKE = {"NSOR_DUPLICATE_LIKENESS": "2"}
+"""Setting of a hub: of so many generated people some are much alike by chance. They are compared all the same."""
 PUBLIC = "sms-7000"
 _CALL_SECONDS = 60.0
 

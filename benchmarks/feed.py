@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import crew
 from benchmarks.ceiling import Ceiling
-from benchmarks.crew import Crew, Site, Traffic, split
+from benchmarks.crew import NOBODY_ALIKE, Crew, Site, Traffic, split
 from benchmarks.population import populate
 from hub.domain.revision import Revision
 from tests.support.fragile_hub import workers_of
@@ -58,7 +58,7 @@ class Size:
 
 
 FULL = Size(
-    rounds=5, seconds=10, imported=20_000, deliveries=100_000, history=1_000_000, lag_seconds=30, records=1_000_000
+    rounds=3, seconds=10, imported=10_000, deliveries=100_000, history=1_000_000, lag_seconds=30, records=1_000_000
 )
 QUICK = Size(rounds=2, seconds=3, imported=3_000, deliveries=10_000, history=60_000, lag_seconds=5, records=10_000)
 TINY = Size(rounds=1, seconds=3, imported=200, deliveries=200, history=200, lag_seconds=1, records=500)
@@ -204,7 +204,10 @@ class Measurement:
 
 def measure(size: Size) -> dict[str, float | str]:
     """All figures."""
-    with TemporaryDirectory(prefix="nsor-bench-") as folder, RunningHub(Path(folder, "state")) as hub:
+    with (
+        TemporaryDirectory(prefix="nsor-bench-") as folder,
+        RunningHub(Path(folder, "state"), environment=NOBODY_ALIKE) as hub,
+    ):
         with Crew(_site(hub), _PROCESSES) as team:
             run = Measurement(hub, team, size)
             run.figures["machine"] = f"{os.cpu_count()} cores, Python {platform.python_version()}"

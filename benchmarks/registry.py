@@ -25,7 +25,7 @@ from typing import Any
 import psycopg
 
 from benchmarks import crew
-from benchmarks.crew import OWNER, Crew, Site, split
+from benchmarks.crew import NOBODY_ALIKE, OWNER, Crew, Site, split
 from benchmarks.population import generated, populate, sealed, write
 from hub.store.vault import Keyring, Vault
 from hub.transport.paging import page_token
@@ -69,7 +69,7 @@ class Size:
     pages: int
 
 
-FULL = Size(records=1_000_000, rounds=5, imported=10_000, seconds=60, queries=500, page_size=50, pages=50)
+FULL = Size(records=1_000_000, rounds=3, imported=10_000, seconds=60, queries=500, page_size=50, pages=50)
 QUICK = Size(records=12_000, rounds=2, imported=1_500, seconds=5, queries=40, page_size=1, pages=20)
 
 
@@ -209,7 +209,7 @@ def measure(size: Size) -> dict[str, float | str]:
     """All figures."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="nsor-bench-")))
-        hub = RunningHub(folder / "state")
+        hub = RunningHub(folder / "state", environment=NOBODY_ALIKE)
         run = Measurement(hub, size)
         run.figures["machine"] = f"{os.cpu_count()} cores, Python {platform.python_version()}"
         with hub:
