@@ -2,6 +2,8 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -197,3 +199,16 @@ def test_a_disk_that_refuses_is_told(path: Path) -> None:
         other.close()
         with pytest.raises(OutboxError, match="cannot be used"):
             outbox.add(creation("Lahore"))
+
+
+def test_a_clock_that_was_set_back_makes_no_wait_look_short(path: Path, client: Client, sdk_hub: ScriptedHub) -> None:
+    answers(sdk_hub, {"Lahore": (grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE")})
+    with Outbox(path) as outbox:
+        outbox.add(creation("Lahore"))
+        outbox.send(client)
+        [report] = sdk_hub.requests["ReportOutbox"]
+        assert report.oldest_wait.ToTimedelta() > timedelta(0)
+        with closing(sqlite3.connect(path)) as file, file:
+            file.execute("UPDATE entry SET add_time = ?", ((datetime.now(UTC) + timedelta(hours=1)).isoformat(),))
+        outbox.send(client)
+    assert len(sdk_hub.requests["ReportOutbox"]) == 1, "none is better than one of too short a wait"

@@ -274,8 +274,10 @@ class Outbox:
     def _report(self, client: Client) -> NsorError | None:
         oldest = self._next(0, "AND refusal IS NULL")
         wait = datetime.now(UTC) - oldest.add_time if oldest else timedelta(0)
+        if wait < timedelta(0):
+            return None  # the clock was set back: better no report than one of too short a wait
         try:
-            client.report_outbox(self._id, max(wait, timedelta(0)))
+            client.report_outbox(self._id, wait)
         except NsorError as error:
             return error
         return None
