@@ -141,7 +141,7 @@ class Consents(Protocol):
         ...
 
     async def undelivered(self, *, after: int, now: datetime, limit: int) -> Sequence[Passcode]:
-        """Passcodes that were not acknowledged and have not expired, after a place, in order."""
+        """Passcodes that were not acknowledged, have not expired and can be opened, after a place, in order."""
         ...
 
     async def erase_passcode(self, id: UUID) -> bytes | None:

@@ -6,6 +6,7 @@ brought or has expired.
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -18,7 +19,9 @@ from hub.domain.cnic import Cnic
 from hub.domain.consent import Consent, Passcode
 from hub.domain.ports import RequestKey
 from hub.store.tables import consent
-from hub.store.vault import Vault
+from hub.store.vault import Vault, VaultError
+
+log = logging.getLogger(__name__)
 
 # Any number that nothing else has; migrations take 7000.
 _TAKE_TURN = text("SELECT pg_advisory_xact_lock(7001)")
@@ -77,7 +80,7 @@ class StoreConsents:
     async def undelivered(self, *, after: int, now: datetime, limit: int) -> Sequence[Passcode]:
         waiting = consent.c.delivery.is_not(None) & (consent.c.seq > after) & (consent.c.expires_at > now)
         rows = await self._connection.execute(select(consent).where(waiting).order_by(consent.c.seq).limit(limit))
-        return [self._passcode(row) for row in rows]
+        return [passcode for row in rows if (passcode := self._passcode(row))]
 
     async def erase_passcode(self, id: UUID) -> bytes | None:
         erased = update(consent).where(consent.c.id == id).values(delivery=None).returning(consent.c.cnic_index)
@@ -88,8 +91,13 @@ class StoreConsents:
         await self._connection.execute(update(consent).where(expired).values(delivery=None))
         await self._connection.execute(delete(consent).where(consent.c.created_at < before))
 
-    def _passcode(self, row: Any) -> Passcode:
-        digits, code = json.loads(self._vault.unwrap(row.delivery, _place(row.id)))
+    def _passcode(self, row: Any) -> Passcode | None:
+        try:
+            digits, code = json.loads(self._vault.unwrap(row.delivery, _place(row.id)))
+        except VaultError as error:
+            # Those of other people must still be brought; this one expires.
+            log.error("a passcode cannot be opened: %s", error)
+            return None
         return Passcode(row.seq, _consent(row), Cnic(digits), code)
 
 

@@ -259,6 +259,16 @@ def test_what_is_no_more_needed_is_erased(hub: RunningHub, agency: Client, nadra
     eventually(lambda: not hub.sql("SELECT FROM consent WHERE id = %s", old))
 
 
+def test_a_passcode_that_was_changed_keeps_nobody_elses_back(hub: RunningHub, agency: Client, nadra: Client) -> None:
+    changed, other = (agency.request_consent(fresh_cnic()).name for _ in range(2))
+    flip = "UPDATE consent SET delivery = set_byte(delivery, 20, get_byte(delivery, 20) # 1) WHERE id = %s"
+    hub.sql(flip, changed.partition("/")[2])
+    waiting = passcodes(nadra)
+    assert other in waiting
+    assert changed not in waiting
+    assert f"a passcode cannot be opened: sealed data at consent|{changed.partition('/')[2]}" in hub.log()
+
+
 async def test_the_key_under_which_a_passcode_waits_is_in_use(hub: RunningHub, agency: Client, nadra: Client) -> None:
     """Or the operator would be let remove it."""
     name, ring = agency.request_consent(fresh_cnic()).name, Keyring.generate()
