@@ -139,7 +139,7 @@ def test_two_records_of_one_person_become_one(nsor: Nsor, tmp_path: Path) -> Non
     for person in people:
         file.write_text(to_json(person))
         names.append(nsor("punjab-police", "offender", "create", str(file)).split()[1])
-    merging = ["offender", "merge", *names, "--because", "NADRA: one person, two cards", "--duplicate-etag", "1"]
+    merging = ["offender", "merge", *names, "--reason", "NADRA: one person, two cards", "--duplicate-etag", "1"]
     assert "ETAG_MISMATCH" in nsor("npb", *merging, "--etag", "2", code=1)
     assert f"merged: {names[0]} (revision " in nsor("npb", *merging, "--etag", "1")
     stays, gone = (nsor("punjab-police", "offender", "get", name) for name in names)

@@ -272,7 +272,7 @@ def merge(
     duplicate: Annotated[str, typer.Argument(metavar="DUPLICATE", help="The other one, offenders/...")],
     etag: EtagOption,
     duplicate_etag: Annotated[str, typer.Option(help="Of the other record as it was read.")],
-    because: Annotated[str, typer.Option(help="By what both are of one person. Nothing about a victim.")],
+    reason: Annotated[str, typer.Option(help="By what both are of one person. Nothing about a victim.")],
     officer: OfficerOption = None,
     purpose: PurposeOption = PurposeName.record_maintenance,
     fir: FirOption = "",
@@ -286,13 +286,13 @@ def merge(
     Example:
 
       nsor offender merge offenders/... offenders/... --etag 2 --duplicate-etag 1 \\
-        --because "NADRA: one person, two cards"
+        --reason "NADRA: one person, two cards"
     """
     session = Session.of(context)
     who = officer_context(officer, purpose, fir)
     kept, other = as_read(name, etag), as_read(duplicate, duplicate_etag)
     with session.client() as client:
-        response = client.merge_offenders(kept, other, because, who, request_id=request_id)
+        response = client.merge_offenders(kept, other, reason, who, request_id=request_id)
     session.show(response, lambda r: f"merged: {r.offender.name} (revision {r.revision})")
 
 
