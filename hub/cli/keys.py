@@ -18,7 +18,7 @@ from hub.store.vault import Keyring
 
 app = typer.Typer(no_args_is_help=True, help="The keys that seal personal data, and their change.")
 
-# Workers read the file every 5 seconds, and no transaction lasts longer than 12.
+# Workers read the file every 5 seconds, and no transaction that writes lasts longer than 12.
 _SETTLED_SECONDS = 20
 
 KeyringFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]

@@ -46,10 +46,10 @@ class CheckedRecord(NamedTuple):
 
     Attributes:
         id: 16 octets.
-        cnic_indexes: blind indexes (32 octets each) of the numbers by which checks find it; of a sealed record those
-            that it had.
+        cnic_indexes: blind indexes (32 octets each) of the numbers by which checks find it; of a record that does not
+            stand those that it had.
         finalities: of its convictions.
-        person: None when the record is sealed.
+        person: None when the record is sealed, or was merged into another.
     """
 
     id: bytes

@@ -40,7 +40,7 @@ async def write_keys(connection: AsyncConnection, vault: Vault, offenders: Colle
 
 
 def rows(vault: Vault, offenders: Iterable[Offender]) -> list[dict[str, Any]]:
-    """Rows of `offender_search`, for the records that are not sealed."""
+    """Rows of `offender_search`, for the records that stand."""
     return [
         {"offender_id": offender.id, "rules": RULES, "hashes": hashed(vault, keys(offender.facts))}
         for offender in offenders

@@ -15,7 +15,12 @@ from nsor.registry.v1.access_request_pb2 import (
     ACCESS_SCOPE_NOTICES,
     ACCESS_SCOPE_PERSON,
 )
-from nsor.registry.v1.offender_pb2 import COURT_EVENT_SET_ASIDE, FINALITY_FINAL, Offender
+from nsor.registry.v1.offender_pb2 import (
+    COURT_EVENT_SET_ASIDE,
+    FINALITY_FINAL,
+    OFFENDER_STATUS_MERGED,
+    Offender,
+)
 from nsor.registry.v1.registry_service_pb2 import GetOffenderRequest, ListOffenderRevisionsRequest
 from tests.support.access import asking, declining, forwarding, obtain, prosecution, revoking
 from tests.support.contract import INVESTIGATION, Node, court_event, node, notices_of, notification
@@ -158,7 +163,8 @@ def test_a_denial_is_audited(hub: RunningHub, fia: Node, record: Offender) -> No
 
 def test_every_field_of_a_record_is_released_by_a_scope_or_says_nothing_of_the_person() -> None:
     """Whoever adds a field decides by which: until then it needs all of them."""
-    message = Offender(name="x", district="x", owner="x", status=1, etag="x", merged_into="x")  # type: ignore[arg-type]
+    status = OFFENDER_STATUS_MERGED
+    message = Offender(name="x", district="x", owner="x", status=status, etag="x", merged_into="x")
     message.convictions.add()
     message.other_identities.add()
     for field in Offender.DESCRIPTOR.fields:

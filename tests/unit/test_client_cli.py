@@ -770,6 +770,14 @@ def test_a_login_is_the_officer_by_default(nsor: Nsor, sdk_hub: ScriptedHub, mon
     assert sdk_hub.requests["CheckCnic"][0].officer.officer_id == login
 
 
+def test_an_outbox_that_is_lost_is_given_up(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    lost = "3f0c1a52-7a7e-4c52-9a8d-0d6f3c1f2b11"
+    sdk_hub.answer("ReportOutbox", ReportOutboxResponse())
+    assert nsor("outbox", "forget", lost)[0] == 0
+    [report] = sdk_hub.requests["ReportOutbox"]
+    assert (report.outbox_id, report.closed) == (lost, True)
+
+
 CONSENT = "consents/3f0c1a52-7a7e-4c52-9a8d-0d6f3c1f2b11"
 
 

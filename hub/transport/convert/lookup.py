@@ -82,7 +82,7 @@ def _anybody() -> bytes:
 
 
 def disclosed_message(person: Disclosed | Person) -> lookup_service_pb2.DisclosedPerson:
-    """The same as a message."""
+    """What a hit tells about a person, as a message."""
     return lookup_service_pb2.DisclosedPerson(
         full_name=person.full_name,
         full_name_ur=person.full_name_ur,
