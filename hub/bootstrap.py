@@ -53,7 +53,7 @@ from hub.transport.gate import Gate
 from hub.transport.health import Health
 from hub.transport.identity import Identifier
 from hub.transport.pipeline import Pipeline
-from hub.transport.server import OPEN_SERVICES, Tls, UseCases, build_enrolment_server, build_server
+from hub.transport.server import Tls, UseCases, build_enrolment_server, build_server
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ class _Worker:
         )
         identifier = Identifier(self._directory, settings.trust_domain, utc_now)
         policies = method_policies()
-        pipeline = Pipeline(policies, identifier, self._audit, utc_now, OPEN_SERVICES)
+        pipeline = Pipeline(policies, identifier, self._audit, utc_now)
         at_the_gate = Pipeline(policies, identifier, self._audit, utc_now, gate=Gate())
         tls = Tls(settings.tls_certificate, settings.tls_key, settings.client_ca)
         # grpc.aio binds a server to the running loop, so they are made in `serve`.

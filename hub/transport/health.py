@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from hub.transport.contract import SERVICES
+from hub.transport.methods import Methods
 
 SERVICE_NAME: str = health.SERVICE_NAME
 
@@ -16,10 +16,10 @@ class Health:
     def __init__(self) -> None:
         self._servicer: Any = getattr(health, "aio").HealthServicer()  # noqa: B009 - set at run time, so untyped
 
-    def add_to(self, server: grpc.aio.Server) -> None:
-        """Makes the server answer."""
+    def add_to(self, methods: Methods) -> None:
+        """Adds its methods."""
         grpc_module: Any = health_pb2_grpc  # generated without types
-        grpc_module.add_HealthServicer_to_server(self._servicer, server)
+        grpc_module.add_HealthServicer_to_server(self._servicer, methods)
 
     async def set_serving(self, serving: bool) -> None:
         """States whether the worker serves."""

@@ -74,12 +74,11 @@ def _with_officer(caller: Caller, message: Any) -> Caller:
     return replace(caller, officer=convert.common.officer(message.officer))
 
 
-class Pipeline(grpc.aio.ServerInterceptor):
-    """Wraps every method of the contract; a method that the contract does not know is not wrapped but refused.
+class Pipeline:
+    """Wraps every method of the contract.
 
     Args:
         policies: of `hub.transport.contract.method_policies`.
-        open_services: names of services that any holder of a certificate of our CA may call, such as health.
         gate: of the enrolment port, where callers have no certificate: only methods for them are served there, and
             each call passes the gate instead of the checks of identity and role. None on the normal port.
     """
@@ -90,30 +89,27 @@ class Pipeline(grpc.aio.ServerInterceptor):
         identifier: Identifier,
         audit: AuditLog,
         clock: Callable[[], datetime],
-        open_services: frozenset[str] = frozenset(),
         gate: Callable[[], None] | None = None,
     ) -> None:
         self._policies = policies
         self._identifier = identifier
         self._audit = audit
         self._clock = clock
-        self._open_services = open_services
         self._gate = gate
-        self._wrapped: dict[str, Any] = {}
 
-    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
-        """The handler of a method, wrapped."""
-        name: str = handler_call_details.method.removeprefix("/")
-        handler = await continuation(handler_call_details)
-        if handler is None or name.partition("/")[0] in self._open_services:
-            return handler
-        if self._gate and not self._policies[name].enrolment:
-            return None  # is not there
-        if name not in self._wrapped:
-            self._wrapped[name] = self._wrap(self._policies[name], handler)
-        return self._wrapped[name]
+    def wrap(self, name: str, handler: Any) -> Any:
+        """The handler of a method, wrapped; None where it is not to be served.
 
-    def _wrap(self, policy: MethodPolicy, handler: Any) -> Any:
+        Args:
+            name: in full, for example "nsor.registry.v1.RegistryService/GetOffender".
+
+        Raises:
+            KeyError: the contract does not know the method.
+        """
+        policy = self._policies[name]
+        if self._gate and not policy.enrolment:
+            return None
+
         def deserialize(data: bytes) -> Any:
             return decode(policy.request_type, data)
 

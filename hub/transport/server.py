@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import grpc
 from cryptography import x509
@@ -29,6 +30,7 @@ from hub.transport.consents import ConsentServicer
 from hub.transport.contract import SERVICES
 from hub.transport.federation import FederationServicer
 from hub.transport.lookup import LookupServicer
+from hub.transport.methods import Methods
 from hub.transport.monitoring import MonitoringServicer
 from hub.transport.pipeline import Pipeline
 from hub.transport.registry import RegistryServicer
@@ -40,9 +42,6 @@ from nsor.lookup.v1.vetting_service_pb2_grpc import add_VettingServiceServicer_t
 from nsor.monitoring.v1.monitoring_service_pb2_grpc import add_MonitoringServiceServicer_to_server
 from nsor.registry.v1.access_desk_service_pb2_grpc import add_AccessDeskServiceServicer_to_server
 from nsor.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
-
-# Health says nothing of the register, and load balancers ask it with any certificate of our CA.
-OPEN_SERVICES = frozenset({health.SERVICE_NAME})
 
 log = logging.getLogger(__name__)
 
@@ -169,21 +168,25 @@ def build_server(
     Raises:
         RuntimeError: the address is not to be had.
     """
-    server = grpc.aio.server(interceptors=[pipeline], options=_OPTIONS)
-    add_RegistryServiceServicer_to_server(RegistryServicer(use_cases.registry, use_cases.search, clock), server)
-    add_AccessDeskServiceServicer_to_server(AccessDeskServicer(use_cases.access_desk, clock), server)
+    # Any: generated code is typed to take servers only.
+    methods: Any = Methods(pipeline.wrap)
+    add_RegistryServiceServicer_to_server(RegistryServicer(use_cases.registry, use_cases.search, clock), methods)
+    add_AccessDeskServiceServicer_to_server(AccessDeskServicer(use_cases.access_desk, clock), methods)
     lookup = LookupServicer(use_cases.lookup, use_cases.area_status, use_cases.disclosure, use_cases.vigilance)
-    add_LookupServiceServicer_to_server(lookup, server)
-    add_FederationServiceServicer_to_server(
-        FederationServicer(use_cases.federation, use_cases.membership, tls.ca_certificates), server
-    )
-    add_MonitoringServiceServicer_to_server(MonitoringServicer(use_cases.monitoring, clock), server)
-    add_VettingServiceServicer_to_server(VettingServicer(use_cases.vetting), server)
-    add_ConsentServiceServicer_to_server(ConsentServicer(use_cases.consents), server)
-    own_health.add_to(server)
+    add_LookupServiceServicer_to_server(lookup, methods)
+    federation = FederationServicer(use_cases.federation, use_cases.membership, tls.ca_certificates)
+    add_FederationServiceServicer_to_server(federation, methods)
+    add_MonitoringServiceServicer_to_server(MonitoringServicer(use_cases.monitoring, clock), methods)
+    add_VettingServiceServicer_to_server(VettingServicer(use_cases.vetting), methods)
+    add_ConsentServiceServicer_to_server(ConsentServicer(use_cases.consents), methods)
+    # These say nothing of the register, and load balancers ask with any certificate of our CA.
+    open_methods: Any = Methods()
+    own_health.add_to(open_methods)
     if with_reflection:
         names = [service.full_name for service in SERVICES]
-        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], open_methods)
+    server = grpc.aio.server(options=_OPTIONS)
+    server.add_generic_rpc_handlers([methods, open_methods])
     server.add_secure_port(address, tls.credentials())
     return server
 
@@ -199,9 +202,9 @@ def build_enrolment_server(
     Raises:
         RuntimeError: the address is not to be had.
     """
-    server = grpc.aio.server(
-        interceptors=[pipeline], options=_ENROLMENT_OPTIONS, maximum_concurrent_rpcs=_ENROLMENTS_AT_ONCE
-    )
-    add_FederationServiceServicer_to_server(FederationServicer(federation, membership, tls.ca_certificates), server)
+    methods: Any = Methods(pipeline.wrap)
+    add_FederationServiceServicer_to_server(FederationServicer(federation, membership, tls.ca_certificates), methods)
+    server = grpc.aio.server(options=_ENROLMENT_OPTIONS, maximum_concurrent_rpcs=_ENROLMENTS_AT_ONCE)
+    server.add_generic_rpc_handlers([methods])
     server.add_secure_port(address, tls.credentials(of_callers=False))
     return server
