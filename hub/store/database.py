@@ -1,7 +1,6 @@
 """Connections and transactions, and the one place where database errors become refusals."""
 
 import asyncio
-import json
 import os
 import select
 from collections.abc import AsyncGenerator, Generator, Sequence
@@ -10,6 +9,8 @@ from socket import SHUT_RDWR, socket
 from typing import Any, LiteralString
 
 import psycopg
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -17,7 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from hub.domain.audit import AuditEntry
 from hub.domain.errors import Reason, Refused
-from hub.store.transaction import StoreTransaction, copy_audit
+from hub.store import audit
+from hub.store.rows import to_json
+from hub.store.transaction import StoreTransaction
 from hub.store.vault import Vault
 
 # Bounds of everything that waits for the database. A transaction whose process stands still is ended by the server, so
@@ -28,6 +31,8 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "1500ms",
     "application_name": "nsor-hub",
 }
+_APPEND_AUDIT = audit.append("%s")
+_tracer = trace.get_tracer("nsor.hub")
 _OPTIONS = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
 _CONNECT_SECONDS = 3
 _ANSWER_SECONDS = 11
@@ -71,7 +76,7 @@ class PostgresDatabase:
             pool_timeout=_CONNECT_SECONDS,
             pool_pre_ping=True,
             hide_parameters=True,
-            json_serializer=_json,
+            json_serializer=to_json,
             connect_args={
                 "async_creator_fn": _Connection.connect,
                 "connect_timeout": _CONNECT_SECONDS,
@@ -126,9 +131,10 @@ class PostgresDatabase:
         Raises:
             Refused: DATABASE_UNAVAILABLE.
         """
-        with refusals():
+        accesses = to_json(audit.accesses(entries))
+        with refusals(), _traced(_APPEND_AUDIT):
             async with self._auditing:
-                await copy_audit(await self._auditor.open(), entries)
+                await (await self._auditor.open()).execute(_APPEND_AUDIT.encode(), [accesses], prepare=True)
 
     async def close(self) -> None:
         """Closes every connection."""
@@ -167,9 +173,18 @@ def _has_spoken(connection: psycopg.AsyncConnection[Any]) -> bool:
     return bool(poll.poll(0))
 
 
-def _json(rows: Any) -> str:
-    """Rows of tables as PostgreSQL reads them, octets and times included."""
-    return json.dumps(rows, default=lambda value: rf"\x{value.hex()}" if isinstance(value, bytes) else str(value))
+@contextmanager
+def _traced(statement: str) -> Generator[None]:
+    """A span like those of the engine's statements, for one that goes past it."""
+    if not trace.get_current_span().is_recording():
+        yield
+        return
+    operation = statement.split(None, 1)[0]
+    attributes = {"db.system.name": "postgresql", "db.operation.name": operation, "db.query.text": statement}
+    with _tracer.start_as_current_span(
+        operation, kind=SpanKind.CLIENT, attributes=attributes, record_exception=False, set_status_on_exception=False
+    ):
+        yield
 
 
 @contextmanager

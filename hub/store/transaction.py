@@ -2,17 +2,13 @@
 
 import operator
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
-from itertools import groupby, product
-from operator import attrgetter
+from itertools import product
 from typing import Any
 from uuid import UUID
 
-import psycopg
-from opentelemetry import trace
-from opentelemetry.trace import SpanKind
 from sqlalchemy import ColumnElement, Select, bindparam, case, delete, func, insert, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,7 +26,7 @@ from hub.domain.offender import Conviction, Offender, OffenderStatus, Transfer
 from hub.domain.ports import Consequence, PastRequest, RequestKey, Write
 from hub.domain.revision import Revision
 from hub.domain.search import Wanted
-from hub.store import bodies, search
+from hub.store import audit, bodies, search
 from hub.store.access_requests import StoreAccessRequests
 from hub.store.consents import StoreConsents
 from hub.store.rows import insert_rows, taking_rows
@@ -90,13 +86,15 @@ _BOOK = taking_rows(
     ), booked AS (
         INSERT INTO request (node_id, request_id, digest, record_id, version, outbox_id)
         SELECT node_id, request_id, digest, record_id, version, written.id
-        FROM jsonb_populate_recordset(NULL::request, :requests), written
-    )
+        FROM json_populate_recordset(NULL::request, :requests), written
+    ), audited AS ({audit.append(":accesses")})
     SELECT written.id, epoch FROM written, feed_head
     """,
     "changes",
     "requests",
+    "accesses",
 )
+_APPEND_AUDIT = taking_rows(audit.append(":accesses"), "accesses")
 _INSERT_CONSEQUENCES = insert(consequence)
 _NEWEST_POLICY = select(disclosure_policy).order_by(disclosure_policy.c.version.desc()).limit(1)
 # What lists can be narrowed by.
@@ -118,13 +116,6 @@ _COMPARE = {
     Comparison.MORE: operator.gt,
     Comparison.AT_LEAST: operator.ge,
 }
-# COPY takes a quarter of the time that an INSERT of many rows does, and for one row it is no slower.
-_COPY_AUDIT = "COPY audit_entry (at, node_id, method, officer_id, purpose, fir_number, subject, decision) FROM STDIN"
-_NULL = r"\N"
-_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
-
-_tracer = trace.get_tracer("nsor.hub")
-
 # Where the newest version of a record stands in the feed: nowhere while it waits, and before the oldest event once the
 # feed has dropped it.
 _PLACE = text("""
@@ -629,9 +620,7 @@ class StoreTransaction:
         ]
 
     async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
-        driver: Any = (await self._connection.get_raw_connection()).driver_connection
-        async with driver.cursor() as cursor:
-            await copy_audit(cursor, entries)
+        await self._connection.execute(_APPEND_AUDIT, {"accesses": audit.accesses(entries)})
 
     async def book(self, writes: Sequence[Write], consequences: Sequence[Consequence] = ()) -> Revision:
         changes = [_change(each.record) for each in (*writes, *consequences)]
@@ -645,47 +634,19 @@ class StoreTransaction:
             }
             for write in writes
         ]
-        parameters = {"lot": secrets.randbits(_LOT_BITS), "changes": changes, "requests": requests}
+        accesses = audit.accesses(each.audit for each in (*writes, *consequences))
+        lot = secrets.randbits(_LOT_BITS)
+        parameters = {"lot": lot, "changes": changes, "requests": requests, "accesses": accesses}
         outbox_id, epoch = (await self._connection.execute(_BOOK, parameters)).one()
         if consequences:
             of_others = [{"record_id": c.record.id, "version": c.record.version} for c in consequences]
             await self._connection.execute(_INSERT_CONSEQUENCES, [{**of, "outbox_id": outbox_id} for of in of_others])
-        await self.append_audit([each.audit for each in (*writes, *consequences)])
         return Revision(epoch, outbox_id)
 
 
 def _policy_of(row: Any) -> DisclosurePolicy:
     modes = {(Role(role), Channel(channel)): DisclosureMode(mode) for role, channel, mode in row.rules}
     return DisclosurePolicy(modes, row.under_appeal, row.version, row.updater, row.updated_at)
-
-
-async def copy_audit(cursor: psycopg.AsyncCursor[Any], entries: Iterable[AuditEntry]) -> None:
-    """Writes audit entries, all or none."""
-    # SQLAlchemy does not know of COPY, so neither does what traces its statements.
-    with _tracer.start_as_current_span(
-        "COPY",
-        kind=SpanKind.CLIENT,
-        attributes={"db.system.name": "postgresql", "db.operation.name": "COPY", "db.query.text": _COPY_AUDIT},
-        record_exception=False,
-        set_status_on_exception=False,
-    ):
-        async with cursor.copy(_COPY_AUDIT) as copy:
-            await copy.write("".join(_audit_rows(entries)))
-
-
-def _audit_rows(entries: Iterable[AuditEntry]) -> Iterator[str]:
-    """Entries in COPY's text format, made at once for each caller: a roster has a thousand of one."""
-    for (at, caller), accesses in groupby(entries, attrgetter("at", "caller")):
-        officer = caller.officer
-        named = (officer.id, officer.purpose, officer.fir_number) if officer else (None, None, None)
-        who = "\t".join(map(_copied, (str(at), caller.node.id, caller.method, *named)))
-        for _, _, subject, decision in accesses:
-            octets = _NULL if subject is None else rf"\\x{subject.hex()}"
-            yield f"{who}\t{octets}\t{decision}\n"
-
-
-def _copied(text: str | None) -> str:
-    return _NULL if text is None else text.translate(_ESCAPES)
 
 
 def _change(record: Offender | Notice) -> list[str | int]:
