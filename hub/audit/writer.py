@@ -12,7 +12,7 @@ class AuditWriter:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._singles = GroupCommit(self._write, batch=500, waiting=5000, rest=3)
+        self._singles = GroupCommit(self._write, batch=500, waiting=5000)
         # Those of a roster are enough for a commit and need not wait for others.
         self._rosters = GroupCommit(self._write, batch=1, waiting=100)
 

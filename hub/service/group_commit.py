@@ -11,8 +11,6 @@ from hub.domain.errors import Reason, Refused
 T = TypeVar("T")
 R = TypeVar("R")
 
-_LONGEST_REST = 0.004
-
 
 class GroupCommit(Generic[T, R]):
     """Commits what arrives together in one transaction.
@@ -24,8 +22,6 @@ class GroupCommit(Generic[T, R]):
         commit: writes items in one transaction and gives the result of each, in their order.
         batch: items in a transaction at most.
         waiting: items that may wait; beyond it, callers are refused.
-        rest: how many times as long as a transaction took the next one waits for more to share it, up to 4 ms. Who
-            comes later does not wait.
     """
 
     def __init__(
@@ -34,13 +30,10 @@ class GroupCommit(Generic[T, R]):
         *,
         batch: int,
         waiting: int,
-        rest: float = 0,
     ) -> None:
         self._commit = commit
         self._batch = batch
         self._limit = waiting
-        self._rest = rest
-        self._due = float("-inf")
         self._waiting: deque[tuple[T, asyncio.Future[R], Context]] = deque()
         self._task: asyncio.Task[None] | None = None
 
@@ -67,14 +60,8 @@ class GroupCommit(Generic[T, R]):
             self._task.add_done_callback(self._next)
 
     async def _work(self) -> None:
-        clock = asyncio.get_running_loop().time
-        if (early := self._due - clock()) > 0:
-            await asyncio.sleep(early)
-        began = clock()
         size = min(self._batch, len(self._waiting))
         await self._settle([self._waiting.popleft()[:2] for _ in range(size)])
-        ended = clock()
-        self._due = ended + min(self._rest * (ended - began), _LONGEST_REST)
 
     async def _settle(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:

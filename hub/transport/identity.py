@@ -40,15 +40,13 @@ class Identifier:
         # A line shows the same certificate at every call.
         self._read = lru_cache(maxsize=1024)(self._read_certificate)
 
-    async def admit(self, auth_context: Mapping[str, Iterable[bytes]]) -> Node:
-        """As `identify`, but a certificate that is not known is looked for once more: it can be a moment old."""
-        try:
-            return self.identify(auth_context)
-        except Refused as refused:
-            if refused.reason is not Reason.CERTIFICATE_NOT_ENROLLED:
-                raise
+    async def catch_up(self) -> None:
+        """Learns of certificates that were enrolled just now.
+
+        Raises:
+            Refused: DATABASE_UNAVAILABLE.
+        """
         await self._directory.catch_up()
-        return self.identify(auth_context)
 
     def identify(self, auth_context: Mapping[str, Iterable[bytes]]) -> Node:
         """The active node whose certificate is on the line.

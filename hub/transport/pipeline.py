@@ -8,11 +8,11 @@ import logging
 import secrets
 import time
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
 from datetime import datetime
-from functools import cache, partial
+from functools import cache
 from types import TracebackType
 from typing import Any
 
@@ -25,8 +25,10 @@ from hub.domain.audit import AuditEntry
 from hub.domain.errors import Reason, Refused, Violation, invalid
 from hub.domain.node import Caller, Role
 from hub.domain.ports import AuditLog
+from hub.telemetry import GatheringHistogram
 from hub.transport import convert
 from hub.transport.contract import MethodPolicy
+from hub.transport.convoy import Convoy
 from hub.transport.errors import to_status
 from hub.transport.identity import Identifier
 from hub.transport.redaction import redact
@@ -34,12 +36,14 @@ from hub.transport.validation import decode, validate
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer("nsor.hub")
-_duration = metrics.get_meter("nsor.hub").create_histogram(
-    "rpc.server.call.duration",
-    "s",
-    "Time from the arrival of a call to its end, by method and status.",
-    # Of OpenTelemetry's conventions for RPC metrics; the default is made for milliseconds.
-    explicit_bucket_boundaries_advisory=[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10],
+_duration = GatheringHistogram(
+    metrics.get_meter("nsor.hub").create_histogram(
+        "rpc.server.call.duration",
+        "s",
+        "Time from the arrival of a call to its end, by method and status.",
+        # Of OpenTelemetry's conventions for RPC metrics; the default is made for milliseconds.
+        explicit_bucket_boundaries_advisory=[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10],
+    )
 )
 _TRACE_HEADERS = propagate.get_global_textmap().fields
 _caller: ContextVar[Caller] = ContextVar("caller")
@@ -75,7 +79,7 @@ def _with_officer(caller: Caller, message: Any) -> Caller:
 
 
 class Pipeline:
-    """Wraps every method of the contract.
+    """Wraps every method of the contract. Calls with one request and one response go through it in convoys.
 
     Args:
         policies: of `hub.transport.contract.method_policies`.
@@ -92,10 +96,11 @@ class Pipeline:
         gate: Callable[[], None] | None = None,
     ) -> None:
         self._policies = policies
-        self._identifier = identifier
+        self.identifier = identifier
         self._audit = audit
         self._clock = clock
-        self._gate = gate
+        self.gate = gate
+        self._convoy = Convoy(*_STAGES)
 
     def wrap(self, name: str, handler: Any) -> Any:
         """The handler of a method, wrapped; None where it is not to be served.
@@ -107,26 +112,26 @@ class Pipeline:
             KeyError: the contract does not know the method.
         """
         policy = self._policies[name]
-        if self._gate and not policy.enrolment:
+        if self.gate and not policy.enrolment:
             return None
 
         def deserialize(data: bytes) -> Any:
             return decode(policy.request_type, data)
 
         async def unary(request: Any, context: Any) -> Any:
-            async with self._admit(policy, context, request):
+            async with _Call(self, policy, context, request, self._convoy):
                 response = await handler.unary_unary(request, context)
-                if not self._gate:
+                if not self.gate:
                     redact(response, current_caller().node.role)
                 return response
 
         async def server_stream(request: Any, context: Any) -> AsyncIterator[Any]:
-            async with self._admit(policy, context, request):
+            async with _Call(self, policy, context, request):
                 async for response in self._while_admitted(handler.unary_stream(request, context), context):
                     yield response
 
         async def both_streams(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-            async with self._admit(policy, context, None):
+            async with _Call(self, policy, context, None):
                 requests = self._rightful(requests, context)
                 async for response in self._while_admitted(handler.stream_stream(requests, context), context):
                     yield response
@@ -172,45 +177,12 @@ class Pipeline:
 
         A stream ends with the role that it was opened with: whether the new one may have it is decided at the next try.
         """
-        role = self._identifier.identify(context.auth_context()).role
+        role = self.identifier.identify(context.auth_context()).role
         if role is not current_caller().node.role:
             raise Refused(Reason.HUB_UNAVAILABLE, "the role of this node has changed; open the stream anew")
         return role
 
-    def _admit(self, policy: MethodPolicy, context: Any, request: Any) -> "_Admission":
-        """The block is the use case; it runs only for a caller who may, with a request that follows the rules.
-
-        Args:
-            request: None where requests are a stream: the method checks each itself.
-        """
-        return _Admission(policy, context, partial(self._let_in, policy, context, request), self._refusal)
-
-    async def _let_in(self, policy: MethodPolicy, context: Any, request: Any) -> None:
-        """Identity, access, rules: sets the caller or raises."""
-        if isinstance(request, Refused):
-            raise request
-        if self._gate:
-            self._gate()
-            validate(request)
-            return
-        node = await self._identifier.admit(context.auth_context())
-        caller = Caller(node, policy.name)
-        _caller.set(caller)
-        if node.role not in policy.roles:
-            raise Refused(
-                Reason.ROLE_NOT_ALLOWED,
-                "the caller's role may not call this method",
-                metadata={"role": f"ROLE_{node.role}"},
-            )
-        if request is None:
-            return
-        validate(request)
-        if policy.has_officer and request.HasField("officer"):
-            _caller.set(_with_officer(caller, request))
-        elif policy.officer_required:
-            raise invalid(Violation("officer", "REQUIRED", "must name who reads, and why"))
-
-    async def _refusal(self, policy: MethodPolicy, error: Exception) -> Refused:
+    async def refusal(self, policy: MethodPolicy, error: Exception) -> Refused:
         """What the caller is told of an error. Denials of access are logged like any access."""
         if not isinstance(error, Refused):
             # Where nobody collects traces there is no id; then one of our own joins the answer and the log.
@@ -231,42 +203,97 @@ async def _next(responses: AsyncIterator[Any]) -> Any:
     return await anext(responses)
 
 
-class _Admission:
-    """The span and the measure of a call, and its error as a status.
+class _Call:
+    """A call: its span and its measure, who makes it and whether it may, and its error as a status.
 
-    Written out, since every check passes here: generators and the tracer's own context managers cost twice as much.
+    The block is the use case; it runs only for a caller who may, with a request that follows the rules. Written out,
+    since every check passes here: generators and the tracer's own context managers cost twice as much.
+
+    Args:
+        request: None where requests are a stream: the method checks each itself.
+        convoy: with which it goes; None for a call that goes by itself.
     """
 
-    __slots__ = ("_began", "_context", "_let_in", "_policy", "_refusal", "_span")
+    __slots__ = ("_began", "_caller", "_context", "_convoy", "_pipeline", "_policy", "_request", "_span", "_started")
 
     def __init__(
         self,
+        pipeline: Pipeline,
         policy: MethodPolicy,
         context: Any,
-        let_in: Callable[[], Awaitable[None]],
-        refusal: Callable[[MethodPolicy, Exception], Awaitable[Refused]],
+        request: Any,
+        convoy: "Convoy[_Call] | None" = None,
     ) -> None:
+        self._began, self._started = time.perf_counter(), time.time_ns()
+        self._pipeline = pipeline
         self._policy = policy
         self._context = context
-        self._let_in = let_in
-        self._refusal = refusal
+        self._request = request
+        self._convoy = convoy
+        self._span = trace.INVALID_SPAN
+        self._caller: Caller | None = None
+
+    def begin(self) -> None:
+        """Begins the span."""
+        name = self._policy.name
+        attributes = {"rpc.system.name": "grpc", "rpc.method": name}
+        parent = _parent(self._context.invocation_metadata())
+        self._span = tracer.start_span(name, parent, SpanKind.SERVER, attributes, start_time=self._started)
+
+    def identify(self) -> None:
+        """Finds out who calls; raises where that is nobody who may call at all, or what was sent cannot be read."""
+        if isinstance(self._request, Refused):
+            raise self._request
+        if self._pipeline.gate:
+            self._pipeline.gate()
+        else:
+            node = self._pipeline.identifier.identify(self._context.auth_context())
+            self._caller = Caller(node, self._policy.name)
+
+    def judge(self) -> None:
+        """Raises where the caller may not call this method, or the request breaks a rule."""
+        policy, request = self._policy, self._request
+        if self._caller and self._caller.node.role not in policy.roles:
+            raise Refused(
+                Reason.ROLE_NOT_ALLOWED,
+                "the caller's role may not call this method",
+                metadata={"role": f"ROLE_{self._caller.node.role}"},
+            )
+        if request is None:
+            return
+        validate(request)
+        if self._caller and policy.has_officer and request.HasField("officer"):
+            self._caller = _with_officer(self._caller, request)
+        elif policy.officer_required:
+            raise invalid(Violation("officer", "REQUIRED", "must name who reads, and why"))
 
     async def __aenter__(self) -> None:
-        self._began = time.perf_counter()
-        self._span = tracer.start_span(
-            self._policy.name,
-            _parent(self._context.invocation_metadata()),
-            SpanKind.SERVER,
-            {"rpc.system.name": "grpc", "rpc.method": self._policy.name},
-        )
-        # Never detached, as the caller is never unset: gRPC runs each call in a task, whose context ends with it. The
-        # end of a stream that was cut can be run in another context, where a token of this one would be refused.
-        attach(trace.set_span_in_context(self._span))
         try:
-            await self._let_in()
+            await self._admit()
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
+
+    async def _admit(self) -> None:
+        try:
+            if self._convoy:
+                await self._convoy.join(self)
+            else:
+                for stage in _STAGES:
+                    stage(self)
+        except Refused as refused:
+            if refused.reason is not Reason.CERTIFICATE_NOT_ENROLLED:
+                raise
+            # It can be a moment old.
+            await self._pipeline.identifier.catch_up()
+            self.identify()
+            self.judge()
+        finally:
+            # Never detached, as the caller is never unset: gRPC runs each call in a task, whose context ends with it.
+            # A stream that was cut can end in another context, where a token of this one would be refused.
+            attach(trace.set_span_in_context(self._span))
+            if self._caller:
+                _caller.set(self._caller)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -274,7 +301,7 @@ class _Admission:
         code = "OK" if error is None else "CANCELLED"
         try:
             if isinstance(error, Exception):
-                status = to_status(await self._refusal(self._policy, error))
+                status = to_status(await self._pipeline.refusal(self._policy, error))
                 code = status.code.name
                 self._span.set_status(StatusCode.ERROR, code)
                 await self._context.abort_with_status(status)
@@ -282,6 +309,9 @@ class _Admission:
             self._span.set_attribute("rpc.response.status_code", code)
             self._span.end()
             _duration.record(time.perf_counter() - self._began, _attributes(self._policy.name, code))
+
+
+_STAGES = (_Call.begin, _Call.identify, _Call.judge)
 
 
 def _parent(metadata: Iterable[tuple[str, str | bytes]]) -> Context | None:

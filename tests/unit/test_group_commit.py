@@ -1,45 +1,44 @@
-"""Who shares a commit with whom, on a clock that the test moves."""
+"""Who shares a commit with whom."""
 
 import asyncio
 from collections.abc import Sequence
 
-import pytest
-
 from hub.service.group_commit import GroupCommit
 
 
-async def _settled() -> None:
-    """Returns when all that can go on has gone on."""
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
-def test_after_a_commit_what_arrives_waits_in_proportion_and_shares_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_arrives_while_a_commit_is_under_way_shares_the_next() -> None:
     async def run() -> None:
-        now = 0.0
         commits: list[list[int]] = []
-        loop = asyncio.get_running_loop()
-        monkeypatch.setattr(loop, "time", lambda: now)
+        done = asyncio.Event()
 
         async def commit(items: Sequence[int]) -> Sequence[int]:
-            nonlocal now
-            now += 0.001
+            commits.append(list(items))
+            await done.wait()
+            return [10 * item for item in items]
+
+        group = GroupCommit(commit, batch=2, waiting=10)
+        tasks: list[asyncio.Task[int]] = []
+        for number in range(1, 5):
+            tasks.append(asyncio.create_task(group.submit(number)))
+            await asyncio.sleep(0.01)
+        assert commits == [[1]], "a lone one does not wait"
+        done.set()
+        assert await asyncio.gather(*tasks) == [10, 20, 30, 40]
+        assert commits == [[1], [2, 3], [4]]
+
+    asyncio.run(run())
+
+
+def test_what_comes_at_one_moment_shares_a_commit() -> None:
+    async def run() -> None:
+        commits: list[list[int]] = []
+
+        async def commit(items: Sequence[int]) -> Sequence[int]:
             commits.append(list(items))
             return items
 
-        group = GroupCommit(commit, batch=10, waiting=10, rest=3)
-        assert await group.submit(1) == 1, "a lone one does not wait"
-        waiting: list[asyncio.Task[int]] = []
-        for number in (2, 3, 4):
-            waiting.append(asyncio.create_task(group.submit(number)))
-            await _settled()
-        now = 0.003
-        await _settled()
-        assert commits == [[1]]
-        now = 0.005
-        assert await asyncio.gather(*waiting) == [2, 3, 4]
-        assert commits == [[1], [2, 3, 4]]
-        now = 0.04
-        assert await group.submit(5) == 5, "nor does who comes after the rest"
+        group = GroupCommit(commit, batch=10, waiting=10)
+        assert await asyncio.gather(*map(group.submit, range(3))) == [0, 1, 2]
+        assert commits == [[0, 1, 2]]
 
     asyncio.run(run())
