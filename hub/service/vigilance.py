@@ -1,7 +1,7 @@
 """Notices who goes through the register number by number, and whom many ask about."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
@@ -51,13 +51,22 @@ class _Asker:
     blocks: "_Recent[set[str]]" = field(default_factory=lambda: _Recent(_BLOCKS))
     raised: set[AlarmKind] = field(default_factory=set[AlarmKind])
 
+    def near_numbers(self, cnic: Cnic) -> int:
+        """Counts a number; gives how many there were that differ from it in their last three digits only."""
+        key = hash(cnic.digits[:10])
+        block = self.blocks.get(key)
+        if block is None:
+            block = self.blocks.put(key, set())
+        block.add(cnic.digits[10:])
+        return len(block)
+
 
 @dataclass(slots=True)
 class _Subject:
     """Whom somebody asked about."""
 
     since: datetime
-    askers: set[int] = field(default_factory=set[int])
+    askers: set[int]
     raised: bool = False
 
 
@@ -69,10 +78,10 @@ class _Recent(Generic[S]):
         self._kept: OrderedDict[Hashable, S] = OrderedDict()
 
     def get(self, key: Hashable) -> S | None:
-        if key not in self._kept:
-            return None
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        value = self._kept.get(key)
+        if value is not None:
+            self._kept.move_to_end(key)
+        return value
 
     def put(self, key: Hashable, value: S) -> S:
         self._kept[key] = value
@@ -107,37 +116,32 @@ class Vigilance:
         asker = self._askers.get(who)
         if asker is None or now - asker.since > _WINDOW:
             asker = self._askers.put(who, _Asker(now))
-        for cnic, outcome in checks:
-            for kind, count in self._odd(asker, cnic, outcome):
-                if kind not in asker.raised:
-                    asker.raised.add(kind)
-                    self._raise(kind, caller.node.id, officer, count, asker.since)
-            self._notice_subject(hash(cnic.digits), hash(who), now)
-
-    def _odd(self, asker: _Asker, cnic: Cnic, outcome: Outcome) -> Iterator[tuple[AlarmKind, int]]:
-        """What is odd about an asker after one more check, with how many numbers show it."""
-        asker.checks += 1
-        asker.misses += outcome is Outcome.NO_RECORD
-        block_key = hash(cnic.digits[:10])
-        block = asker.blocks.get(block_key)
-        if block is None:
-            block = asker.blocks.put(block_key, set())
-        block.add(cnic.digits[10:])
-        if 0 < self._thresholds.near_numbers <= len(block):
-            yield AlarmKind.NEAR_NUMBERS, len(block)
-        if 0 < self._thresholds.misses <= asker.misses and asker.misses >= _MISSES * asker.checks:
-            yield AlarmKind.MANY_MISSES, asker.misses
+        asker.checks += len(checks)
+        asker.misses += sum(outcome is Outcome.NO_RECORD for _, outcome in checks)
+        limits, asker_hash = self._thresholds, hash(who)
+        for cnic, _ in checks:
+            near = asker.near_numbers(cnic)
+            if 0 < limits.near_numbers <= near:
+                self._raise_once(asker, AlarmKind.NEAR_NUMBERS, caller.node.id, officer, near)
+            self._notice_subject(hash(cnic.digits), asker_hash, now)
+        if 0 < limits.misses <= asker.misses and asker.misses >= _MISSES * asker.checks:
+            self._raise_once(asker, AlarmKind.MANY_MISSES, caller.node.id, officer, asker.misses)
 
     def _notice_subject(self, number: int, who: int, now: datetime) -> None:
         subject = self._subjects.get(number)
         if subject is None or now - subject.since > _WINDOW:
-            subject = self._subjects.put(number, _Subject(now))
+            subject = self._subjects.put(number, _Subject(now, set()))
         limit = self._thresholds.askers
         if len(subject.askers) < limit:
             subject.askers.add(who)
         if 0 < limit <= len(subject.askers) and not subject.raised:
             subject.raised = True
             self._raise(AlarmKind.MANY_ASKERS, "", "", len(subject.askers), subject.since)
+
+    def _raise_once(self, asker: _Asker, kind: AlarmKind, node_id: str, officer: str, count: int) -> None:
+        if kind not in asker.raised:
+            asker.raised.add(kind)
+            self._raise(kind, node_id, officer, count, asker.since)
 
     def _raise(self, kind: AlarmKind, node_id: str, officer: str, checks: int, since: datetime) -> None:
         self.counts[kind] += 1
