@@ -76,7 +76,7 @@ class Size:
 
 
 FULL = Size(records=1_000_000, rounds=5, seconds=10, apart_seconds=60)
-QUICK = Size(records=10_000, rounds=2, seconds=2, apart_seconds=5)
+QUICK = Size(records=5_000, rounds=2, seconds=1, apart_seconds=2)
 
 
 @dataclass
@@ -131,7 +131,7 @@ def measure(size: Size) -> dict[str, float | str | None]:
         servers = [_grpc("check", hub.target, team, [worker], _requests(size))]
         servers += _peers(stack, hub, environment, team, size)
         for server in servers:
-            server.turn(1)  # lines, caches
+            server.turn(0.5)  # lines, caches
             server.rates.clear()
             server.cpu_us.clear()
         rosters: list[float] = []
