@@ -3,9 +3,7 @@
 No attribute holds personal data: spans carry methods and codes, the database's spans the SQL text with placeholders.
 """
 
-import asyncio
 import os
-from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -27,8 +25,6 @@ _TIMEOUT = 2.0
 # Characters of a statement in its span: an import's has a placeholder for every value of every row.
 _TEXT = 2000
 
-_GATHERING_SECONDS = 0.1
-
 
 def start(engine: Engine) -> None:
     """Begins to export this process's traces and metrics, those of its database engine among them."""
@@ -42,28 +38,6 @@ def start(engine: Engine) -> None:
         MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter(timeout=_TIMEOUT))], resource=resource)
     )
     _trace_statements(engine)
-
-
-class GatheringHistogram:
-    """A histogram that is told of values together: one by one, each takes three times as long (docs/performance.md).
-
-    For use on an event loop; what was recorded within the last tenth of a second before its end is lost.
-    """
-
-    def __init__(self, histogram: metrics.Histogram) -> None:
-        self._histogram = histogram
-        self._gathered: list[tuple[float, Mapping[str, str]]] = []
-
-    def record(self, value: float, attributes: Mapping[str, str]) -> None:
-        """Records a value."""
-        if not self._gathered:
-            asyncio.get_running_loop().call_later(_GATHERING_SECONDS, self._tell)
-        self._gathered.append((value, attributes))
-
-    def _tell(self) -> None:
-        gathered, self._gathered = self._gathered, []
-        for value, attributes in gathered:
-            self._histogram.record(value, attributes)
 
 
 def _trace_statements(engine: Engine) -> None:

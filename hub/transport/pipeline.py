@@ -25,11 +25,11 @@ from hub.domain.audit import AuditEntry
 from hub.domain.errors import Reason, Refused, Violation, invalid
 from hub.domain.node import Caller, Role
 from hub.domain.ports import AuditLog
-from hub.telemetry import GatheringHistogram
 from hub.transport import convert
 from hub.transport.contract import MethodPolicy
 from hub.transport.convoy import Convoy
 from hub.transport.errors import to_status
+from hub.transport.gathering import GatheringHistogram
 from hub.transport.identity import Identifier
 from hub.transport.redaction import redact
 from hub.transport.validation import decode, validate
