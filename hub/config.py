@@ -134,7 +134,9 @@ class HubSettings(BaseSettings):
     access_days: float = Field(
         default=30, gt=0, le=3660, description="Days for which access to a record is granted at most. Assumed."
     )
-    reflection: bool = Field(default=False, description="Whether gRPC reflection is on.")
+    reflection: bool = Field(
+        default=False, description="Whether gRPC reflection is on, for any holder of a certificate of our CA."
+    )
 
     @field_validator("dsn", "owner_dsn")
     @classmethod

@@ -199,7 +199,7 @@ class Lookup:
                 hit = grant.is_hit(known.finalities)
                 person = known.person if hit and grant.mode is DisclosureMode.HIT_WITH_NAME else b""
                 outcome = Outcome.HIT if hit else Outcome.NO_RECORD
-                answer = Answer(outcome, as_of, revision, person, cnic.masked, None, provinces)
+                answer = Answer(outcome, as_of, revision, person, cnic.masked, provinces_as_of=provinces)
             checks.append((cnic, subject, answer))
         return checks
 

@@ -109,7 +109,7 @@ class Vigilance:
         self.counts: Counter[AlarmKind] = Counter()
 
     def notice(self, caller: Caller, end_user: bytes, checks: Sequence[tuple[Cnic, Outcome]]) -> None:
-        """Counts checks."""
+        """Counts checks; whether their asker has too many misses is judged when all are counted."""
         now = self._clock()
         officer = caller.officer.id if caller.officer else ""
         who = (caller.node.id, officer, end_user)

@@ -8,7 +8,7 @@ from typing import Any
 from hub.domain.audit import AuditEntry
 
 
-def append(parameter: str) -> str:
+def append_statement(parameter: str) -> str:
     """The statement that writes what `accesses` gives, all or none; can be a part of a greater one.
 
     Args:
@@ -33,7 +33,11 @@ def accesses(entries: Iterable[AuditEntry]) -> list[dict[str, Any]]:
             "officer_id": caller.officer and caller.officer.id,
             "purpose": caller.officer and caller.officer.purpose,
             "fir_number": caller.officer and caller.officer.fir_number,
-            "accesses": [(subject and rf"\x{subject.hex()}", decision) for _, _, subject, decision in accesses],
+            "accesses": [(_octets(subject), decision) for _, _, subject, decision in group],
         }
-        for (at, caller), accesses in groupby(entries, attrgetter("at", "caller"))
+        for (at, caller), group in groupby(entries, attrgetter("at", "caller"))
     ]
+
+
+def _octets(subject: bytes | None) -> str | None:
+    return None if subject is None else rf"\x{subject.hex()}"

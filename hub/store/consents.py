@@ -78,9 +78,14 @@ class StoreConsents:
         await self._connection.execute(written)
 
     async def undelivered(self, *, after: int, now: datetime, limit: int) -> Sequence[Passcode]:
-        waiting = consent.c.delivery.is_not(None) & (consent.c.seq > after) & (consent.c.expires_at > now)
-        rows = await self._connection.execute(select(consent).where(waiting).order_by(consent.c.seq).limit(limit))
-        return [passcode for row in rows if (passcode := self._passcode(row))]
+        while True:
+            waiting = consent.c.delivery.is_not(None) & (consent.c.seq > after) & (consent.c.expires_at > now)
+            query = select(consent).where(waiting).order_by(consent.c.seq).limit(limit)
+            rows = (await self._connection.execute(query)).all()
+            passcodes = [passcode for row in rows if (passcode := self._passcode(row))]
+            if passcodes or len(rows) < limit:
+                return passcodes
+            after = rows[-1].seq
 
     async def erase_passcode(self, id: UUID) -> bytes | None:
         erased = update(consent).where(consent.c.id == id).values(delivery=None).returning(consent.c.cnic_index)

@@ -12,7 +12,7 @@ import psycopg
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from sqlalchemy import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -31,7 +31,7 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "1500ms",
     "application_name": "nsor-hub",
 }
-_APPEND_AUDIT = audit.append("%s")
+_APPEND_AUDIT = audit.append_statement("%s")
 _tracer = trace.get_tracer("nsor.hub")
 _OPTIONS = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
 _CONNECT_SECONDS = 3
@@ -194,14 +194,13 @@ def refusals() -> Generator[None]:
         yield
     except (PoolTimeout, TimeoutError, OSError) as error:
         raise _unavailable() from error
-    except IntegrityError as error:
-        raise _conflict() from error
     except (DBAPIError, psycopg.Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         code: str = getattr(cause, "sqlstate", None) or ""
-        # SQLSTATE class 40: deadlock or serialization failure. 08, 25, 53, 55, 57, 58 and no code at all: no server,
-        # too many connections, a time limit, a shutdown.
-        if code.startswith("40"):
+        # SQLSTATE class 40: deadlock or serialization failure. 23503, 23505, 23P01: what another one entered or took
+        # away; the rest of class 23 are rows that nobody may write. 08, 25, 53, 55, 57, 58 and no code at all: no
+        # server, too many connections, a time limit, a shutdown.
+        if code.startswith("40") or code in ("23503", "23505", "23P01"):
             raise _conflict() from error
         if code[:2] in ("", "08", "25", "53", "55", "57", "58"):
             raise _unavailable() from error

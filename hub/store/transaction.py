@@ -87,14 +87,14 @@ _BOOK = taking_rows(
         INSERT INTO request (node_id, request_id, digest, record_id, version, outbox_id)
         SELECT node_id, request_id, digest, record_id, version, written.id
         FROM json_populate_recordset(NULL::request, :requests), written
-    ), audited AS ({audit.append(":accesses")})
+    ), audited AS ({audit.append_statement(":accesses")})
     SELECT written.id, epoch FROM written, feed_head
     """,
     "changes",
     "requests",
     "accesses",
 )
-_APPEND_AUDIT = taking_rows(audit.append(":accesses"), "accesses")
+_APPEND_AUDIT = taking_rows(audit.append_statement(":accesses"), "accesses")
 _INSERT_CONSEQUENCES = insert(consequence)
 _NEWEST_POLICY = select(disclosure_policy).order_by(disclosure_policy.c.version.desc()).limit(1)
 # What lists can be narrowed by.

@@ -9,6 +9,7 @@ T = TypeVar("T")
 
 _LONGEST_SECONDS = 0.012
 _LOOK_SECONDS = 0.1
+_MOST = 64
 # Of a core: from the first on calls wait for each other, and as long as they may from the second.
 _BUSY = 0.5
 _FULL = 0.9
@@ -48,15 +49,17 @@ class Convoy(Generic[T]):
         await passed
 
     def _depart(self) -> None:
-        going, self._waiting = self._waiting, []
+        loop = asyncio.get_running_loop()
+        going, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+        if self._waiting:  # after others on the loop have had their turn
+            loop.call_soon(self._depart)
         for stage in self._stages:
             _pass(stage, going)
         for _, passed in going:
             if not passed.done():
                 passed.set_result(None)
-        now = asyncio.get_running_loop().time()
-        self._look(now)
-        self._due = now + self._rest
+        self._look(loop.time())
+        self._due = loop.time() + self._rest
 
     def _look(self, now: float) -> None:
         """Finds out how busy this process is, ten times a second."""

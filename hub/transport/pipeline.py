@@ -100,7 +100,7 @@ class Pipeline:
         self._audit = audit
         self._clock = clock
         self.gate = gate
-        self._convoy = Convoy(*_STAGES)
+        self._convoy = None if gate else Convoy(*_STAGES)
 
     def wrap(self, name: str, handler: Any) -> Any:
         """The handler of a method, wrapped; None where it is not to be served.
@@ -194,8 +194,9 @@ class Pipeline:
         if error.reason in _DENIALS:
             try:
                 await self._audit.append(AuditEntry(self._clock(), current_caller(), None, error.reason))
-            except Refused as unaudited:
-                log.error("a denial in %s was not logged: %s", policy.name, unaudited.reason)
+            except Exception as unaudited:  # whatever it is, the caller is still refused
+                cause = unaudited.reason if isinstance(unaudited, Refused) else type(unaudited).__name__
+                log.error("a denial in %s was not logged: %s", policy.name, cause)
         return error
 
 
@@ -276,24 +277,28 @@ class _Call:
 
     async def _admit(self) -> None:
         try:
-            if self._convoy:
-                await self._convoy.join(self)
-            else:
-                for stage in _STAGES:
-                    stage(self)
+            try:
+                if self._convoy:
+                    await self._convoy.join(self)
+                else:
+                    self._pass(_STAGES)
+            finally:
+                # Never detached, as the caller is never unset: gRPC runs each call in a task, whose context ends with
+                # it. A stream that was cut can end in another context, where a token of this one would be refused.
+                attach(trace.set_span_in_context(self._span))
         except Refused as refused:
             if refused.reason is not Reason.CERTIFICATE_NOT_ENROLLED:
                 raise
             # It can be a moment old.
             await self._pipeline.identifier.catch_up()
-            self.identify()
-            self.judge()
+            self._pass(_STAGES[1:])
         finally:
-            # Never detached, as the caller is never unset: gRPC runs each call in a task, whose context ends with it.
-            # A stream that was cut can end in another context, where a token of this one would be refused.
-            attach(trace.set_span_in_context(self._span))
             if self._caller:
                 _caller.set(self._caller)
+
+    def _pass(self, stages: "Iterable[Callable[[_Call], None]]") -> None:
+        for stage in stages:
+            stage(self)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -221,7 +221,7 @@ def test_a_consent_is_spent_with_the_trace_of_the_answer_or_not_at_all(
     hub.sql("ALTER TABLE audit_entry ADD CONSTRAINT broken CHECK (false) NOT VALID")
     try:
         for consent in (given(passcode), mistyped(passcode)):
-            assert refused(hub, cnic, consent).reason == "HUB_UNAVAILABLE"
+            assert refused(hub, cnic, consent).reason == "INTERNAL"
     finally:
         hub.sql("ALTER TABLE audit_entry DROP CONSTRAINT broken")
     assert check(hub, cnic, given(passcode)).outcome == OUTCOME_NO_RECORD

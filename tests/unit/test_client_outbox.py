@@ -201,7 +201,7 @@ def test_a_disk_that_refuses_is_told(path: Path) -> None:
             outbox.add(creation("Lahore"))
 
 
-def test_a_clock_that_was_set_back_makes_no_wait_look_short(path: Path, client: Client, sdk_hub: ScriptedHub) -> None:
+def test_a_clock_that_is_behind_an_entry_tells_no_wait(path: Path, client: Client, sdk_hub: ScriptedHub) -> None:
     answers(sdk_hub, {"Lahore": (grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE")})
     with Outbox(path) as outbox:
         outbox.add(creation("Lahore"))

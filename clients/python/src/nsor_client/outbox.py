@@ -275,7 +275,7 @@ class Outbox:
         oldest = self._next(0, "AND refusal IS NULL")
         wait = datetime.now(UTC) - oldest.add_time if oldest else timedelta(0)
         if wait < timedelta(0):
-            return None  # the clock was set back: better no report than one of too short a wait
+            return None  # the clock was set back before the entry: better no report than that nothing waits
         try:
             client.report_outbox(self._id, wait)
         except NsorError as error:

@@ -54,7 +54,7 @@ APP = {
 }
 # What the auditor may read: who had access to what, and who let them; nothing about a person.
 AUDITOR = ("audit_entry", "node", "node_certificate", "node_change", "disclosure_policy", "lookup_alarm")
-# No COPY FROM goes into a table with row level security, and the hub writes its audit log so. Triggers keep it.
+# No COPY FROM goes into a table with row level security, and until 0017 the hub wrote its audit log so.
 WITHOUT_ROW_SECURITY = ("audit_entry",)
 
 # A record without a key is sealed, for ever.

@@ -1,4 +1,7 @@
-"""Row level security on the audit log too: no COPY writes into it any more, which PostgreSQL would refuse."""
+"""Row level security on the audit log too: no COPY writes into it any more.
+
+Workers of before still do, which PostgreSQL refuses from here on: they answer nobody, and are to be replaced at once.
+"""
 
 from alembic import op
 
