@@ -219,7 +219,7 @@ def population(punjab: Node) -> list[Somebody]:
     rows = [row(number, somebody.fill(fresh_offender())) for number, somebody in enumerate(crowd, 1)]
     for each in rows:
         each.offender.district = "Gwadar"
-    assert all(result.offender for result in punjab.import_rows(rows))
+    assert not [result.error for result in punjab.import_rows(rows) if result.HasField("error")]
     return crowd
 
 
