@@ -109,23 +109,23 @@ class Vigilance:
         self.counts: Counter[AlarmKind] = Counter()
 
     def notice(self, caller: Caller, end_user: bytes, checks: Sequence[tuple[Cnic, Outcome]]) -> None:
-        """Counts checks; whether their asker has too many misses is judged when all are counted."""
+        """Counts checks, one after the other: what would be odd of single ones is so of those of a roster."""
         now = self._clock()
         officer = caller.officer.id if caller.officer else ""
         who = (caller.node.id, officer, end_user)
         asker = self._askers.get(who)
         if asker is None or now - asker.since > _WINDOW:
             asker = self._askers.put(who, _Asker(now))
-        asker.checks += len(checks)
-        asker.misses += sum(outcome is Outcome.NO_RECORD for _, outcome in checks)
         limits, asker_hash = self._thresholds, hash(who)
-        for cnic, _ in checks:
+        for cnic, outcome in checks:
+            asker.checks += 1
+            asker.misses += outcome is Outcome.NO_RECORD
             near = asker.near_numbers(cnic)
             if 0 < limits.near_numbers <= near:
                 self._raise_once(asker, AlarmKind.NEAR_NUMBERS, caller.node.id, officer, near)
+            if 0 < limits.misses <= asker.misses and asker.misses >= _MISSES * asker.checks:
+                self._raise_once(asker, AlarmKind.MANY_MISSES, caller.node.id, officer, asker.misses)
             self._notice_subject(hash(cnic.digits), asker_hash, now)
-        if 0 < limits.misses <= asker.misses and asker.misses >= _MISSES * asker.checks:
-            self._raise_once(asker, AlarmKind.MANY_MISSES, caller.node.id, officer, asker.misses)
 
     def _notice_subject(self, number: int, who: int, now: datetime) -> None:
         subject = self._subjects.get(number)
