@@ -53,11 +53,16 @@ class Convoy(Generic[T]):
         going, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
         if self._waiting:  # after others on the loop have had their turn
             loop.call_soon(self._depart)
-        for stage in self._stages:
-            _pass(stage, going)
-        for _, passed in going:
-            if not passed.done():
-                passed.set_result(None)
+        try:
+            for stage in self._stages:
+                _pass(stage, going)
+            for _, passed in going:
+                if not passed.done():
+                    passed.set_result(None)
+        finally:  # nobody waits for ever, nor goes on without having passed
+            for _, passed in going:
+                if not passed.done():
+                    passed.set_exception(RuntimeError("the stages of a convoy were broken off"))
         self._look(loop.time())
         self._due = loop.time() + self._rest
 

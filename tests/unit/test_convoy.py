@@ -29,6 +29,8 @@ class World:
         self.passed.append(("first", call))
         if call.startswith("bad"):
             raise ValueError(call)
+        if call == "broken":
+            raise StopIteration  # which no future takes
 
     def _second(self, call: str) -> None:
         self.passed.append(("second", call))
@@ -125,5 +127,34 @@ def test_who_gives_up_while_waiting_holds_nobody_up_and_passes_no_stage(run: Run
         assert gone.cancelled()
         assert stays.done()
         assert world.passed == [("first", "stays"), ("second", "stays")]
+
+    run(story)
+
+
+def test_of_very_many_some_go_after_others_on_the_loop(run: Run) -> None:
+    async def story(world: World) -> None:
+        await world.be_busy(1)
+        tasks = await world.begin(*map(str, range(150)))
+        world.now += 0.013
+        await world.settle()
+        assert all(task.done() for task in tasks)
+        kinds = "".join(stage[0] for stage, _ in world.passed)
+        assert kinds == "f" * 64 + "s" * 64 + "f" * 64 + "s" * 64 + "f" * 22 + "s" * 22
+
+    run(story)
+
+
+def test_where_stages_are_broken_off_nobody_goes_on_and_nobody_waits_for_ever(run: Run) -> None:
+    async def story(world: World) -> None:
+        await world.be_busy(1)
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        tasks = await world.begin("a", "broken", "c")
+        world.now += 0.013
+        await world.settle()
+        assert [type(task.exception()) for task in tasks] == [RuntimeError] * 3
+        [later] = await world.begin("d")
+        world.now += 0.013
+        await world.settle()
+        assert later.exception() is None
 
     run(story)
