@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,13 @@ from hub.store.tables import consent
 from hub.store.vault import Vault, VaultError
 
 log = logging.getLogger(__name__)
+
+
+@lru_cache(maxsize=1000)
+def _tell(problem: str) -> None:
+    """Logs what is wrong with one passcode: once, though watchers look for it four times a second."""
+    log.error("a passcode cannot be opened: %s", problem)
+
 
 # Any number that nothing else has; migrations take 7000.
 _TAKE_TURN = text("SELECT pg_advisory_xact_lock(7001)")
@@ -101,7 +109,7 @@ class StoreConsents:
             digits, code = json.loads(self._vault.unwrap(row.delivery, _place(row.id)))
         except VaultError as error:
             # Those of other people must still be brought; this one expires.
-            log.error("a passcode cannot be opened: %s", error)
+            _tell(str(error))
             return None
         return Passcode(row.seq, _consent(row), Cnic(digits), code)
 
