@@ -24,13 +24,7 @@ class GroupCommit(Generic[T, R]):
         waiting: items that may wait; beyond it, callers are refused.
     """
 
-    def __init__(
-        self,
-        commit: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
-        *,
-        batch: int,
-        waiting: int,
-    ) -> None:
+    def __init__(self, commit: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, batch: int, waiting: int) -> None:
         self._commit = commit
         self._batch = batch
         self._limit = waiting

@@ -24,20 +24,16 @@ def append_statement(parameter: str) -> str:
 
 
 def accesses(entries: Iterable[AuditEntry]) -> list[dict[str, Any]]:
-    """What was done to whom, by caller and moment: a roster has a thousand accesses of one."""
+    """What was done to whom, by caller and moment, for `hub.store.rows.to_json`: a roster has a thousand of one."""
     return [
         {
-            "at": str(at),
+            "at": at,
             "node_id": caller.node.id,
             "method": caller.method,
             "officer_id": caller.officer and caller.officer.id,
             "purpose": caller.officer and caller.officer.purpose,
             "fir_number": caller.officer and caller.officer.fir_number,
-            "accesses": [(_octets(subject), decision) for _, _, subject, decision in group],
+            "accesses": [(subject, decision) for _, _, subject, decision in group],
         }
         for (at, caller), group in groupby(entries, attrgetter("at", "caller"))
     ]
-
-
-def _octets(subject: bytes | None) -> str | None:
-    return None if subject is None else rf"\x{subject.hex()}"
