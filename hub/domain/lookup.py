@@ -71,22 +71,32 @@ class Known(NamedTuple):
     person: bytes
 
 
+class Basis(NamedTuple):
+    """The register as an answer was looked up in it.
+
+    Attributes:
+        as_of: every change committed before this time was looked at.
+        revision: token of the revision that was looked at.
+        provinces_as_of: up to when the records of every province are known; None if that is not known.
+    """
+
+    as_of: datetime
+    revision: str
+    provinces_as_of: datetime | None
+
+
 class Answer(NamedTuple):
     """The answer to a check.
 
     Attributes:
-        as_of: every change committed before this time was looked at; None if the register was not.
-        revision: token of the revision that was looked at; empty if the register was not.
+        basis: None if the register was not looked at.
         person: on a hit, as far as the disclosure policy allows; ready for the answer, else empty.
         masked_cnic: the number as understood, its middle hidden; empty when there was none.
         reason: why the outcome is CANNOT_ANSWER.
-        provinces_as_of: up to when the records of every province are known; None if that is not known.
     """
 
     outcome: Outcome
-    as_of: datetime | None = None
-    revision: str = ""
+    basis: Basis | None = None
     person: bytes = b""
     masked_cnic: str = ""
     reason: CannotAnswerReason | None = None
-    provinces_as_of: datetime | None = None

@@ -11,7 +11,7 @@ from hub.domain.cnic import Cnic
 from hub.domain.consent import GivenConsent
 from hub.domain.disclosure import AUTHORITY, Channel, DisclosureMode, DisclosurePolicy, Grant
 from hub.domain.errors import Refused
-from hub.domain.lookup import Answer, CannotAnswerReason, Known, Outcome
+from hub.domain.lookup import Answer, Basis, CannotAnswerReason, Known, Outcome
 from hub.domain.node import Caller
 from hub.domain.ports import AuditLog
 from hub.service.consents import Consents
@@ -182,8 +182,7 @@ class Lookup:
 
     def _look_up(self, grant: Grant | None, texts: Sequence[str]) -> list[_Check]:
         reason = self._silence(grant)
-        as_of, revision = (None, "") if reason else (self._feed.as_of, self._feed.revision.token)
-        provinces = self._provinces_as_of()
+        basis = None if reason else Basis(self._feed.as_of, self._feed.revision.token, self._provinces_as_of())
         checks: list[_Check] = []
         for text in texts:
             try:
@@ -192,14 +191,14 @@ class Lookup:
                 checks.append((None, None, _INVALID))
                 continue
             subject = self._blind_index(cnic)
-            if grant is None or reason:
+            if grant is None or basis is None:
                 answer = Answer(Outcome.CANNOT_ANSWER, masked_cnic=cnic.masked, reason=reason)
             else:
                 known = self._index.find(subject)
                 hit = grant.is_hit(known.finalities)
                 person = known.person if hit and grant.mode is DisclosureMode.HIT_WITH_NAME else b""
                 outcome = Outcome.HIT if hit else Outcome.NO_RECORD
-                answer = Answer(outcome, as_of, revision, person, cnic.masked, provinces_as_of=provinces)
+                answer = Answer(outcome, basis, person, cnic.masked)
             checks.append((cnic, subject, answer))
         return checks
 

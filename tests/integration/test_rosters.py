@@ -82,6 +82,17 @@ def test_the_length_of_a_response_hardly_tells_how_many_hits(hub: RunningHub, kn
     assert one.ByteSize() == two.ByteSize() == 16_384
 
 
+def test_a_message_tells_once_what_its_results_share(hub: RunningHub, known: CreateOffenderResponse) -> None:
+    cnics = [known.offender.person.cnic, "no number", fresh_cnic()]
+    requests = [CheckCnicsRequest(cnics=cnics, at_least_revision=known.revision), CheckCnicsRequest(cnics=[""])]
+    looked_up, not_looked_up = responses(hub, "sed-punjab", requests)
+    assert looked_up.as_of_time.ToNanoseconds() >= known.offender.update_time.ToNanoseconds()
+    assert looked_up.revision
+    assert not any(result.revision or result.HasField("as_of_time") for result in looked_up.results)
+    assert not not_looked_up.revision
+    assert not not_looked_up.HasField("as_of_time")
+
+
 def test_a_message_is_summed_up_and_says_who_asked(hub: RunningHub, known: CreateOffenderResponse) -> None:
     requests = [
         CheckCnicsRequest(

@@ -92,6 +92,35 @@ async def test_results_that_do_not_match_the_numbers_are_given_to_nobody(sdk_cli
         await step(sdk_client.check_many(["1", "2", "3"]))
 
 
+async def test_results_that_nobody_asked_for_are_given_to_nobody(sdk_client: Any, sdk_hub: ScriptedHub) -> None:
+    sdk_hub.on["CheckCnics"] = lambda requests, context: iter([CheckCnicsResponse(results=[answer("1")])])
+    with pytest.raises(InternalError, match="not asked"):
+        await step(sdk_client.check_many([]))
+
+
+async def test_what_a_message_tells_once_stands_with_each_result_that_it_is_about(
+    sdk_client: Any, sdk_hub: ScriptedHub
+) -> None:
+    shared = CheckCnicsResponse(revision="e.7")
+    shared.as_of_time.FromJsonString("2026-01-02T00:00:00Z")
+    shared.provinces_as_of_time.FromJsonString("2026-01-01T00:00:00Z")
+
+    def tell(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[CheckCnicsResponse]:
+        for response in answer_all(requests, context):
+            response.MergeFrom(shared)
+            yield response
+
+    sdk_hub.on["CheckCnics"] = tell
+    hit, none, *others = await gathered(sdk_client.check_many(["h1", "2", "", "x"]))
+    for result in (hit, none):
+        assert (result.as_of_time, result.revision) == (shared.as_of_time, "e.7")
+        assert result.provinces_as_of_time == shared.provinces_as_of_time
+    assert others == [answer(""), answer("x")]
+
+    sdk_hub.on["CheckCnics"] = answer_all
+    assert await gathered(sdk_client.check_many(["2"])) == [answer("2")], "nothing is told that the hub did not tell"
+
+
 def test_messages_are_as_large_as_a_hub_takes() -> None:
     wide = "\u06f1" * 2000
     messages = list(questions(["1"] * 2001 + [wide] * 100 + ["x" * 2001], OFFICER, "e.7"))
@@ -179,9 +208,11 @@ def test_a_run_that_was_cut_at_any_octet_goes_on(check: Check, sdk_hub: Scripted
 def test_a_hub_that_cannot_answer_is_asked_again_by_the_next_run(
     check: Check, sdk_hub: ScriptedHub, roster: Path
 ) -> None:
-    sdk_hub.on["CheckCnics"] = lambda requests, context: iter(
-        [CheckCnicsResponse(results=[answer("1"), answer("h2"), answer("x"), answer("x")])]
-    )
+    def falter(requests: Iterator[Any], _: grpc.ServicerContext) -> Iterator[CheckCnicsResponse]:
+        next(requests)
+        yield CheckCnicsResponse(results=map(answer, ["1", "h2", "x", "x"]))
+
+    sdk_hub.on["CheckCnics"] = falter
     assert check()[:2] == (12, "2 rows: 1 hit, 1 no record\n")
     texts = asked(sdk_hub)
     assert check()[0] == 10

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache, lru_cache
+from operator import attrgetter
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -10,13 +11,15 @@ from hub.domain.alarm import Alarm
 from hub.domain.area import AreaMonth
 from hub.domain.disclosure import Channel, DisclosureMode, DisclosurePolicy
 from hub.domain.districts import districts
-from hub.domain.lookup import Answer, Disclosed
+from hub.domain.lookup import Answer, Basis, Disclosed
 from hub.domain.node import Role
 from hub.domain.person import Person
 from hub.transport.convert.common import member, reading, timestamp, value
 from nsor.common.v1 import access_pb2
 from nsor.lookup.v1 import alarm_pb2, area_pb2, disclosure_pb2, lookup_service_pb2
 from nsor.registry.v1 import offender_pb2
+
+_Checked = lookup_service_pb2.CheckCnicResponse | lookup_service_pb2.CheckCnicsResponse
 
 # Longer than the longest names make an answer, nearly always.
 _ANSWER_OCTETS = 1024
@@ -28,21 +31,24 @@ def answer_message(answer: Answer) -> lookup_service_pb2.CheckCnicResponse:
     """The answer to a check as a message; it takes the same work for a hit as for others, so its time tells nothing."""
     message = lookup_service_pb2.CheckCnicResponse()
     _write_answer(message, answer)
+    _write_basis(message, answer.basis)
     if not answer.person:
         lookup_service_pb2.CheckCnicResponse().person.MergeFromString(_anybody())
     pad(message, _ANSWER_OCTETS)
     return message
 
 
-def answers_message(answers: Iterable[Answer]) -> lookup_service_pb2.CheckCnicsResponse:
+def answers_message(answers: Sequence[Answer]) -> lookup_service_pb2.CheckCnicsResponse:
     """The answers to the numbers of a roster's message, without their summary."""
     message = lookup_service_pb2.CheckCnicsResponse()
     for answer in answers:
         _write_answer(message.results.add(), answer)
+    bases = filter(None, map(attrgetter("basis"), answers))
+    _write_basis(message, min(bases, key=attrgetter("as_of"), default=None))
     return message
 
 
-def pad(message: lookup_service_pb2.CheckCnicResponse | lookup_service_pb2.CheckCnicsResponse, unit: int) -> None:
+def pad(message: _Checked, unit: int) -> None:
     """Makes the length of a message a multiple of `unit` octets, by zeros."""
     if missing := -message.ByteSize() % unit:
         message.padding = bytes(_padding(missing) or _padding(missing + unit))
@@ -58,16 +64,20 @@ def _padding(octets: int) -> int:
 def _write_answer(message: lookup_service_pb2.CheckCnicResponse, answer: Answer) -> None:
     # Field by field, which takes half as long as by the constructor.
     message.outcome = value(lookup_service_pb2.Outcome, answer.outcome)
-    message.revision = answer.revision
     message.masked_cnic = answer.masked_cnic
-    if answer.as_of:
-        message.as_of_time.CopyFrom(_as_of_message(answer.as_of))
-    if answer.provinces_as_of:
-        message.provinces_as_of_time.CopyFrom(_as_of_message(answer.provinces_as_of))
     if answer.person:
         message.person.MergeFromString(answer.person)
     if answer.reason:
         message.cannot_answer_reason = value(lookup_service_pb2.CannotAnswerReason, answer.reason)
+
+
+def _write_basis(message: _Checked, basis: Basis | None) -> None:
+    if not basis:
+        return
+    message.revision = basis.revision
+    message.as_of_time.CopyFrom(_as_of_message(basis.as_of))
+    if basis.provinces_as_of:
+        message.provinces_as_of_time.CopyFrom(_as_of_message(basis.provinces_as_of))
 
 
 def disclosed_person(person: Disclosed) -> bytes:

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import TextIO
 
 from nsor.common.v1.officer_pb2 import OfficerContext
-from nsor.lookup.v1.lookup_service_pb2 import CheckCnicsRequest
+from nsor.lookup.v1.lookup_service_pb2 import (
+    OUTCOME_HIT,
+    OUTCOME_NO_RECORD,
+    CheckCnicResponse,
+    CheckCnicsRequest,
+    CheckCnicsResponse,
+)
 from nsor_client.channel import MAX_REQUEST_BYTES
 
 MAX_NUMBERS = 1000
@@ -38,6 +44,19 @@ def questions(
         size += length
     if batch:
         yield CheckCnicsRequest(cnics=batch, officer=officer, at_least_revision=at_least_revision)
+
+
+def answers(response: CheckCnicsResponse) -> Iterator[CheckCnicResponse]:
+    """The results of a message as `CheckCnic` would give them: each with what the message tells once for all."""
+    shared = CheckCnicResponse(revision=response.revision)
+    if response.HasField("as_of_time"):
+        shared.as_of_time.CopyFrom(response.as_of_time)
+    if response.HasField("provinces_as_of_time"):
+        shared.provinces_as_of_time.CopyFrom(response.provinces_as_of_time)
+    for result in response.results:
+        if result.outcome in (OUTCOME_HIT, OUTCOME_NO_RECORD):
+            result.MergeFrom(shared)
+        yield result
 
 
 class Roster:

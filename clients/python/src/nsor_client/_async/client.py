@@ -137,7 +137,7 @@ from nsor_client.errors import InternalError, NsorError, Unavailable
 from nsor_client.following import Backoff, LineState, OnState, async_pause, may_pass
 from nsor_client.reconciling import Comparison, Reconciliation
 from nsor_client.renewal import LONGEST_WAIT, AsyncBackground, Schedule, async_ready, log
-from nsor_client.roster import questions
+from nsor_client.roster import answers, questions
 from nsor_client.snapshot import SnapshotCheck
 
 # Seconds; the hub takes off so many for the way.
@@ -303,8 +303,8 @@ class AsyncClient:
             async for response in responses:
                 if len(response.results) != sizes.popleft():  # or answers would stand beside other people's numbers
                     raise InternalError(grpc.StatusCode.INTERNAL, "The hub gave more results than numbers, or fewer.")
-                for result in response.results:
-                    yield result
+                for answer in answers(response):
+                    yield answer
 
     async def get_area_status(
         self, district: str = "", *, months: int = 0, timeout: float | None = None
@@ -1334,6 +1334,8 @@ class AsyncClient:
             try:
                 async for response in call:
                     received += 1
+                    if received > sent:  # or it would stand beside what is asked later
+                        raise InternalError(grpc.StatusCode.INTERNAL, "The hub answered what it was not asked.")
                     slots.release()
                     yield response
             finally:

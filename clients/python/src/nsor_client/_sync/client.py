@@ -138,7 +138,7 @@ from nsor_client.errors import InternalError, NsorError, Unavailable
 from nsor_client.following import Backoff, LineState, OnState, pause, may_pass
 from nsor_client.reconciling import Comparison, Reconciliation
 from nsor_client.renewal import LONGEST_WAIT, Background, Schedule, ready, log
-from nsor_client.roster import questions
+from nsor_client.roster import answers, questions
 from nsor_client.snapshot import SnapshotCheck
 
 # Seconds; the hub takes off so many for the way.
@@ -304,8 +304,8 @@ class Client:
             for response in responses:
                 if len(response.results) != sizes.popleft():  # or answers would stand beside other people's numbers
                     raise InternalError(grpc.StatusCode.INTERNAL, "The hub gave more results than numbers, or fewer.")
-                for result in response.results:
-                    yield result
+                for answer in answers(response):
+                    yield answer
 
     def get_area_status(
         self, district: str = "", *, months: int = 0, timeout: float | None = None
@@ -1335,6 +1335,8 @@ class Client:
             try:
                 for response in call:
                     received += 1
+                    if received > sent:  # or it would stand beside what is asked later
+                        raise InternalError(grpc.StatusCode.INTERNAL, "The hub answered what it was not asked.")
                     slots.release()
                     yield response
             finally:

@@ -250,15 +250,30 @@ class CheckCnicsResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
     PADDING_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    PROVINCES_AS_OF_TIME_FIELD_NUMBER: _builtins.int
     padding: _builtins.bytes
     """Zeros, to be ignored: a response has a multiple of 16,384 octets, so that its length hardly tells how many hits."""
+    revision: _builtins.str
+    """Revision of the register that was looked at for them, or one before."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckCnicResponse]:
-        """A result for each number of the request, in their order."""
+        """A result for each number of the request, in their order, with its `outcome`, `person`, `masked_cnic` and
+        `cannot_answer_reason`. The rest stands once below: a fifth of the octets, which matters on a poor line.
+        """
 
     @_builtins.property
     def summary(self) -> Global___CheckSummary:
         """How many there are of each outcome."""
+
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """Each hit and each no record holds for the register as it was then, or later. Not set where there is neither."""
+
+    @_builtins.property
+    def provinces_as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """Up to when the records of every province are known, see `provinces_as_of_time` of CheckCnicResponse."""
 
     def __init__(
         self,
@@ -266,10 +281,13 @@ class CheckCnicsResponse(_message.Message):
         results: _abc.Iterable[Global___CheckCnicResponse] | None = ...,
         summary: Global___CheckSummary | None = ...,
         padding: _builtins.bytes = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        revision: _builtins.str = ...,
+        provinces_as_of_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "provinces_as_of_time", b"provinces_as_of_time", "summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["padding", b"padding", "results", b"results", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "padding", b"padding", "provinces_as_of_time", b"provinces_as_of_time", "results", b"results", "revision", b"revision", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

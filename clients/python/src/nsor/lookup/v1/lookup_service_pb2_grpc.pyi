@@ -42,9 +42,9 @@ class LookupServiceStub:
     """
     CheckCnics: _grpc.StreamStreamMultiCallable[_lookup_service_pb2.CheckCnicsRequest, _lookup_service_pb2.CheckCnicsResponse]
     """Checks many CNICs, as of a roster. Each request gets one response, in order, with a result for each of its numbers, in
-    their order. A result is what CheckCnic would answer, and each leaves its own audit entry: those of a request are
-    durable, all together, before its response leaves. Nothing is written but those, so a stream that was cut is begun
-    again with the numbers that have no result yet.
+    their order. A result is what CheckCnic would answer, but for what is told once for all of them: when the register was
+    as they say. Each leaves its own audit entry: those of a request are durable, all together, before its response leaves.
+    Nothing is written but those, so a stream that was cut is begun again with the numbers that have no result yet.
 
     A stream that asks faster than its limits allow is slowed down; only where that would take longer than a minute for one
     request, it ends with TOO_MANY_REQUESTS.
@@ -86,9 +86,9 @@ class LookupServiceAsyncStub(LookupServiceStub):
     """
     CheckCnics: _aio.StreamStreamMultiCallable[_lookup_service_pb2.CheckCnicsRequest, _lookup_service_pb2.CheckCnicsResponse]  # type: ignore[assignment]
     """Checks many CNICs, as of a roster. Each request gets one response, in order, with a result for each of its numbers, in
-    their order. A result is what CheckCnic would answer, and each leaves its own audit entry: those of a request are
-    durable, all together, before its response leaves. Nothing is written but those, so a stream that was cut is begun
-    again with the numbers that have no result yet.
+    their order. A result is what CheckCnic would answer, but for what is told once for all of them: when the register was
+    as they say. Each leaves its own audit entry: those of a request are durable, all together, before its response leaves.
+    Nothing is written but those, so a stream that was cut is begun again with the numbers that have no result yet.
 
     A stream that asks faster than its limits allow is slowed down; only where that would take longer than a minute for one
     request, it ends with TOO_MANY_REQUESTS.
@@ -139,9 +139,9 @@ class LookupServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_lookup_service_pb2.CheckCnicsResponse], _abc.AsyncIterator[_lookup_service_pb2.CheckCnicsResponse]]:
         """Checks many CNICs, as of a roster. Each request gets one response, in order, with a result for each of its numbers, in
-        their order. A result is what CheckCnic would answer, and each leaves its own audit entry: those of a request are
-        durable, all together, before its response leaves. Nothing is written but those, so a stream that was cut is begun
-        again with the numbers that have no result yet.
+        their order. A result is what CheckCnic would answer, but for what is told once for all of them: when the register was
+        as they say. Each leaves its own audit entry: those of a request are durable, all together, before its response leaves.
+        Nothing is written but those, so a stream that was cut is begun again with the numbers that have no result yet.
 
         A stream that asks faster than its limits allow is slowed down; only where that would take longer than a minute for one
         request, it ends with TOO_MANY_REQUESTS.
