@@ -34,6 +34,7 @@ from benchmarks import crew, peers, telling
 from benchmarks.crew import Calls, Crew, Site
 from benchmarks.population import populate
 from demo.people import cnic
+from hub.bootstrap import leave_alone_what_stays
 from hub.lookup.index import LookupIndex
 from hub.store.database import PostgresDatabase
 from hub.store.feed import FeedStore
@@ -171,6 +172,7 @@ def _load_index(dsn: str, keyring: str) -> tuple[float, float, float]:
     store = FeedStore(PostgresDatabase(dsn, vault), vault)
     index = LookupIndex(convert.lookup.disclosed_person)
     process = psutil.Process()
+    leave_alone_what_stays()  # as a worker does
 
     async def load() -> None:
         async for records in store.checked_records():

@@ -1,11 +1,13 @@
 """Sealed bodies: what is personal in a record, as JSON under the record's key."""
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from datetime import datetime
+from operator import attrgetter
+from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
 from pydantic import TypeAdapter
-from pydantic_core import from_json
 
 from hub.domain.cnic import Cnic
 from hub.domain.history import Cause
@@ -18,6 +20,68 @@ from hub.store.vault import RecordKey, Vault
 _offender: TypeAdapter[OffenderFacts] = TypeAdapter(OffenderFacts)
 _notice: TypeAdapter[NoticeFacts] = TypeAdapter(NoticeFacts)
 _why: TypeAdapter[tuple[Officer | None, str]] = TypeAdapter(tuple[Officer | None, str])
+
+
+# What checks need of a body. The rest of it is skipped, which takes a third of the time of making objects of it.
+class _Number(msgspec.Struct, gc=False):
+    digits: str
+
+
+class _Former(msgspec.Struct, gc=False):
+    was: _Number
+
+
+class _History(msgspec.Struct, gc=False):
+    cnics: list[_Former] = []
+
+
+class _Identity(msgspec.Struct, gc=False):
+    cnic: _Number | None
+    history: _History | None = None
+
+    def numbers(self) -> list[_Number]:
+        former = [former.was for former in self.history.cnics] if self.history else []
+        return [self.cnic, *former] if self.cnic else former
+
+
+class _Person(_Identity, gc=False, kw_only=True):
+    full_name: str
+    full_name_ur: str
+    guardian_name: str
+    guardian_name_ur: str
+    guardian_relation: str
+    sex: str
+    others: list[_Identity] = []
+
+
+class _Conviction(msgspec.Struct, gc=False):
+    finality: Finality
+
+
+class _Facts(msgspec.Struct, gc=False):
+    person: _Person
+    convictions: list[_Conviction]
+
+
+_checked = msgspec.json.Decoder(_Facts)
+_disclosed = attrgetter(*Disclosed._fields)
+
+
+class SealedBody(NamedTuple):
+    """One version of a record as it is stored, with the id of the record as text."""
+
+    id: str
+    version: int
+    wrapped_key: bytes
+    body: bytes
+
+
+class CheckedFacts(NamedTuple):
+    """What checks need of a body: all numbers of the person, the finalities of the convictions, what a hit may tell."""
+
+    cnics: Sequence[Cnic]
+    finalities: Set[Finality]
+    person: Disclosed
 
 
 def new_key(vault: Vault, offender_id: UUID) -> RecordKey:
@@ -103,30 +167,31 @@ def open_offender(
     )
 
 
-def open_checked(
-    vault: Vault, wrapped: bytes, *, id: str, version: int, body: bytes
-) -> tuple[list[Cnic], Set[Finality], Disclosed]:
-    """What checks need of one version of a record: the numbers, the finalities of the convictions, the person.
+def open_checked(vault: Vault, sealed: Sequence[SealedBody]) -> list[CheckedFacts]:
+    """What checks need of many records, in their order.
 
-    A million of them are read whenever a worker starts, so the rest of the body is neither checked nor made objects of:
-    a third of the time that `open_offender` takes. The seal vouches for the form.
-
-    Args:
-        id: of the record, as text.
+    A million of them are read whenever a worker starts. So all go through one stage before the next one: what it runs
+    through stays in the processor's caches meanwhile, which saves a sixth of the time.
 
     Raises:
-        VaultError: the body was moved or changed, or belongs to other keys.
+        VaultError: a body was moved or changed, or belongs to other keys.
     """
-    facts = from_json(vault.open(unwrap(vault, id, wrapped), body, _offender_place(id, version)))
-    person = facts["person"]
-    cnics: list[Cnic] = []
-    for identity in (person, *person.get("others", ())):
-        if identity["cnic"]:
-            cnics.append(Cnic(identity["cnic"]["digits"]))
-        if "history" in identity:
-            cnics += [Cnic(former["was"]["digits"]) for former in identity["history"].get("cnics", ())]
-    finalities = {Finality[conviction["finality"]] for conviction in facts["convictions"]}
-    return cnics, finalities, Disclosed(*map(person.__getitem__, Disclosed._fields))
+    keys = [unwrap(vault, id, wrapped) for id, _, wrapped, _ in sealed]
+    opened = [
+        vault.open(key, body, _offender_place(id, version))
+        for key, (id, version, _, body) in zip(keys, sealed, strict=True)
+    ]
+    return [_checked_facts(facts) for facts in map(_checked.decode, opened)]
+
+
+def _checked_facts(facts: _Facts) -> CheckedFacts:
+    person = facts.person
+    numbers = [number for identity in (person, *person.others) for number in identity.numbers()]
+    return CheckedFacts(
+        [Cnic(number.digits) for number in numbers],
+        {conviction.finality for conviction in facts.convictions},
+        Disclosed(*_disclosed(person)),
+    )
 
 
 def seal_notice(vault: Vault, key: bytes, notice_id: UUID, facts: NoticeFacts) -> bytes:

@@ -226,12 +226,12 @@ class VaultError(Exception):
 def _text(document: Document) -> str:
     """What is hashed of a document: numbers of different kinds never have the same."""
     match document:
-        case Cnic(digits):
-            return digits
-        case OldNic(digits):
-            return f"nic|{digits}"
-        case Passport(country, number):
-            return f"passport|{country}|{number}"
+        case Cnic():
+            return document.digits
+        case OldNic():
+            return f"nic|{document.digits}"
+        case Passport():
+            return f"passport|{document.country}|{document.number}"
 
 
 def _seal(cipher: AESGCM, plain: bytes, place: str) -> bytes:

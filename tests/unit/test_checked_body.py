@@ -58,7 +58,10 @@ def test_checks_know_of_a_body_what_stands_in_it(stated: OffenderFacts, rotated:
     body = bodies.seal_facts(vault, key.plain, ID, 3, stated)
     if rotated:
         ring = ring.with_new_key().using(2)
-    cnics, finalities, person = bodies.open_checked(vault, key.wrapped, id=str(ID), version=3, body=body)
+    sealed = bodies.SealedBody(str(ID), 3, key.wrapped, body)
+    one, another = bodies.open_checked(vault, [sealed, sealed])
+    assert one == another
+    cnics, finalities, person = one
     # The same number twice is of no consequence.
     assert list(dict.fromkeys(cnics)) == list(stated.person.cnics)
     assert finalities == {conviction.finality for conviction in stated.convictions}
