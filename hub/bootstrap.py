@@ -17,7 +17,7 @@ from opentelemetry import metrics
 
 from hub import telemetry
 from hub.audit.writer import AuditWriter
-from hub.clock import utc_now
+from hub.clock import steady, utc_now
 from hub.config import HubSettings
 from hub.domain.errors import Refused
 from hub.domain.feed import Event
@@ -82,6 +82,7 @@ def run_worker(settings: HubSettings, address: str, enrol_address: str, on_ready
 
 class _Worker:
     def __init__(self, settings: HubSettings, address: str, enrol_address: str) -> None:
+        self._began = steady()
         vault = self._vault = Vault(key_provider(settings))
         self._settings = settings
         self._database = PostgresDatabase(settings.dsn.get_secret_value(), vault, settings.database_pool)
@@ -89,16 +90,16 @@ class _Worker:
         self._index = LookupIndex(convert.lookup.disclosed_person)
         self._feed_store = feed_store = FeedStore(self._database, vault)
         self._reindex = Reindex(self._database, vault)
-        self._tail = Tail(feed_store, self._apply)
+        self._tail = Tail(feed_store, self._apply, steady)
         self._lag = Lag()
         self._audit = AuditWriter(self._database)
-        self._directory = NodeDirectory(self._database)
+        self._directory = NodeDirectory(self._database, steady)
         self._health = Health()
         meter = metrics.get_meter("nsor.hub")
         meter.create_observable_gauge("nsor.feed.age", [self._observe_age], "s", "Age of this worker's data.")
         federation = Federation(self._database, self._tail, feed_store, self._audit, utc_now)
         membership = Membership(self._database, self._audit, signer_of(settings, utc_now), vault.token, utc_now)
-        disclosure = Disclosure(self._database, utc_now)
+        disclosure = Disclosure(self._database, utc_now, steady)
         thresholds = Thresholds(settings.near_numbers_alarm, settings.misses_alarm, settings.askers_alarm)
         vigilance = Vigilance(self._database, utc_now, thresholds)
         self._area_status = AreaStatus(AreaStore(self._database, vault), self._audit, utc_now)
@@ -163,7 +164,7 @@ class _Worker:
                 vigilance=vigilance,
                 limits=limits,
                 freshness_bound=settings.freshness_bound,
-                provinces_as_of=lambda: self._lag.provinces_as_of,
+                provinces_as_of=lambda: self._lag.provinces_as_of(self._tail.known_at),
             ),
             area_status=self._area_status,
             disclosure=disclosure,
@@ -287,7 +288,8 @@ class _Worker:
     async def _measure_lag(self) -> None:
         while True:
             with suppress(Refused):  # the database is gone, which others say
-                self._lag.record(await self._feed_store.status())
+                status = await self._feed_store.status()
+                self._lag.record(status, steady(), self._tail.known_at)
             await asyncio.sleep(_LAG_SECONDS)
 
     async def _change_keys(self) -> None:
@@ -323,8 +325,8 @@ class _Worker:
             await asyncio.sleep(_MONTH_SECONDS)
 
     def _observe_age(self, _: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
-        age = self._tail.age()
-        return [metrics.Observation(age)] if age < float("inf") else []
+        # Who never knew anything is as old as itself, at least: nothing told would look like nothing wrong.
+        return [metrics.Observation(min(self._tail.age(), steady() - self._began))]
 
 
 def leave_alone_what_stays() -> None:

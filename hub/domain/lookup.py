@@ -1,6 +1,6 @@
 """What checks of a CNIC need of a record, and what they answer."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -83,6 +83,19 @@ class Basis(NamedTuple):
     as_of: datetime
     revision: str
     provinces_as_of: datetime | None
+
+    @classmethod
+    def of_all(cls, bases: "Iterable[Basis]") -> "Basis | None":
+        """What holds for answers that were given one after the other: of each the earliest. None of none."""
+        bases = list(bases)
+        if not bases:
+            return None
+        provinces = [basis.provinces_as_of for basis in bases if basis.provinces_as_of]
+        return cls(
+            min(basis.as_of for basis in bases),
+            bases[0].revision,  # a worker never goes back
+            min(provinces) if len(provinces) == len(bases) else None,
+        )
 
 
 class Answer(NamedTuple):

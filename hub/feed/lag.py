@@ -18,20 +18,36 @@ _incomplete = _meter.create_gauge(
 
 
 class Lag:
-    """How far the nodes were when they were looked at last.
-
-    Attributes:
-        provinces_as_of: up to when the records of every province are known; None where that is not known.
-    """
+    """How far the nodes were when they were looked at last."""
 
     def __init__(self) -> None:
-        self.provinces_as_of: datetime | None = None
+        self._before: datetime | None = None
+        self._read_at, self._now = float("-inf"), self._before
 
-    def record(self, status: FederationStatus) -> None:
-        """Takes over how far they are now."""
-        self.provinces_as_of = status.provinces_as_of
+    def record(self, status: FederationStatus, read_at: float, known_at: float) -> None:
+        """Takes over how far they are now.
+
+        Args:
+            read_at: when that was read, by the steady clock.
+            known_at: up to when everything that was committed is in the index, by the same.
+        """
+        self._before = self.provinces_as_of(known_at)
+        self._read_at, self._now = read_at, status.provinces_as_of
         for progress in status.nodes:
             _measure(status, progress)
+
+    def provinces_as_of(self, known_at: float) -> datetime | None:
+        """Up to when the records of every province are in an index; None where that is not known.
+
+        What a province reported as sent can still be on its way from the database into the index: until that has caught
+        up, it holds what held before.
+
+        Args:
+            known_at: see `record`.
+        """
+        if known_at >= self._read_at:
+            return self._now
+        return min(self._before, self._now) if self._before and self._now else None
 
 
 def _measure(status: FederationStatus, progress: Progress) -> None:

@@ -80,11 +80,15 @@ class Tail:
 
     Args:
         apply: is called with each event, once, in order, before any follower sees it.
+        steady: a clock that is never set, in seconds.
     """
 
-    def __init__(self, store: FeedStore, apply: Callable[[Event], None]) -> None:
+    def __init__(
+        self, store: FeedStore, apply: Callable[[Event], None], steady: Callable[[], float] = time.monotonic
+    ) -> None:
         self._store = store
         self._apply = apply
+        self._steady = steady
         self._recent: deque[Event] = deque(maxlen=_RECENT)
         self._pages: dict[Place, Sequence[Event]] = {}
         self._reading = asyncio.Lock()
@@ -141,12 +145,13 @@ class Tail:
 
     async def _step(self) -> bool:
         """One round; True when there is more at once. Otherwise what is written meanwhile gathers for the next."""
-        asked_at = time.monotonic()
+        asked_at = self._steady()
         head = await self._store.head()
-        # A head that lies in the future is that of a clock that was set back since: its age says nothing.
-        if head.waiting or not timedelta(0) <= head.age <= _HEARTBEAT:
+        # A head that lies in the future is that of a clock that was set back since: its age says nothing. Nor does that
+        # of one that was there before this process.
+        if head.waiting or not timedelta(0) <= head.age <= _HEARTBEAT or self._known_at == float("-inf"):
             await self._store.sequence()
-            asked_at = time.monotonic()
+            asked_at = self._steady()
             head = await self._store.head()
         events = await self._new(head)
         for event in events:
@@ -159,9 +164,12 @@ class Tail:
             self._recent.append(event)
             self._place = event.place
         if self._place.seq >= head.place.seq and head.age >= timedelta(0):
-            self._head = head
             # By this process's own steady clock: the age was true when the question was asked.
-            self._known_at = asked_at - head.age.total_seconds()
+            known_at = asked_at - head.age.total_seconds()
+            if self._head and self._head.as_of == head.as_of:
+                # The same time never looks younger than it did, however far the database's clock is set back.
+                known_at = min(known_at, self._known_at)
+            self._head, self._known_at = head, known_at
         if events:
             # Whoever waits has the old one; the next to wait gets the new one.
             self._moved.set()
@@ -201,9 +209,14 @@ class Tail:
         """The newest revision applied."""
         return Revision(self.epoch, self._place.write)
 
+    @property
+    def known_at(self) -> float:
+        """When `age` was zero, by the steady clock; -inf before it knows anything."""
+        return self._known_at
+
     def age(self) -> float:
         """Seconds since the time for which this process knows everything; infinite before it knows anything."""
-        return time.monotonic() - self._known_at
+        return self._steady() - self._known_at
 
     async def resolve(self, revision: Revision) -> Place:
         """The place of a revision; waits until it has one. Cancel it to give up.

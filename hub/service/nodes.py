@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 from hub.domain.errors import Reason, Refused
@@ -25,11 +26,13 @@ async def enrol(database: Database, node: Node, serial: int, expires_at: datetim
 class NodeDirectory:
     """The nodes and their certificates, in memory, for the check of each call.
 
-    `refresh` is to be called twice a second; when it has not succeeded for `bound` seconds, nobody is let in.
+    `refresh` is to be called twice a second; when it has not succeeded for `bound` seconds by the steady clock, nobody
+    is let in.
     """
 
-    def __init__(self, database: Database, bound: float = 5) -> None:
+    def __init__(self, database: Database, steady: Callable[[], float] = time.monotonic, bound: float = 5) -> None:
         self._database = database
+        self._steady = steady
         self._bound = bound
         self._node_of_serial: dict[int, Node] = {}
         self._refreshed_at = float("-inf")
@@ -41,7 +44,7 @@ class NodeDirectory:
         Raises:
             Refused: DATABASE_UNAVAILABLE.
         """
-        asked_at = time.monotonic()
+        asked_at = self._steady()
         async with self._database.transaction() as tx:
             self._node_of_serial = dict(await tx.nodes_by_serial())
         self._refreshed_at = asked_at
@@ -52,7 +55,7 @@ class NodeDirectory:
         Raises:
             Refused: DATABASE_UNAVAILABLE.
         """
-        asked_at = time.monotonic()
+        asked_at = self._steady()
         async with self._catching_up:
             if self._refreshed_at < asked_at:
                 await self.refresh()
@@ -60,7 +63,7 @@ class NodeDirectory:
     @property
     def fresh(self) -> bool:
         """Whether it may be relied on."""
-        return time.monotonic() - self._refreshed_at <= self._bound
+        return self._steady() - self._refreshed_at <= self._bound
 
     def authenticate(self, node_id: str, serial: int) -> Node:
         """The active node that a certificate belongs to.
