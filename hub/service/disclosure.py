@@ -37,14 +37,17 @@ class Disclosure:
         """The policy as it was at most half a second ago; read anew when it is older, once for all who ask meanwhile.
 
         Raises:
-            Refused: DATABASE_UNAVAILABLE.
+            Refused: DATABASE_UNAVAILABLE, also where reading it takes longer than that.
         """
         if self._policy is not None and self._steady() - self._asked_at <= _MAX_AGE:
             return self._policy
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read())
         # Shielded: the first one who asks may go away, and the others wait on.
-        return await asyncio.shield(self._reading)
+        policy = await asyncio.shield(self._reading)
+        if self._steady() - self._asked_at > _MAX_AGE:
+            raise Refused(Reason.DATABASE_UNAVAILABLE, "the policy took too long to read")
+        return policy
 
     async def get(self) -> DisclosurePolicy:
         """The policy as it is. It tells nothing about a person, so reading it leaves no audit entry."""

@@ -114,8 +114,10 @@ class Lookup:
         await self.reach(at_least, patience)
         grant = await self._grant(caller, Channel.SINGLE)
         if consent and grant and grant.mode is DisclosureMode.CONSENTED:
-            return await self._check_consented(caller, grant, text, end_user, consent)
-        [answer] = await self._check(caller, grant, [text], end_user)
+            answer = await self._check_consented(caller, grant, text, end_user, consent)
+        else:
+            [answer] = await self._check(caller, grant, [text], end_user)
+        [answer] = await self._in_force(grant, caller, Channel.SINGLE, [answer])
         return answer
 
     async def check_many(self, caller: Caller, texts: Sequence[str]) -> list[Answer]:
@@ -128,7 +130,9 @@ class Lookup:
         """
         await asyncio.sleep(self._limits.take(caller, b"", len(texts), _ROSTER_PATIENCE))
         async with self._rosters:
-            return await self._check(caller, await self._grant(caller, Channel.BATCH), texts)
+            grant = await self._grant(caller, Channel.BATCH)
+            answers = await self._check(caller, grant, texts)
+        return await self._in_force(grant, caller, Channel.BATCH, answers)
 
     async def reach(self, at_least: str, patience: float | None) -> None:
         """Returns when answers are at least as new as a revision; see `check` for both arguments.
@@ -179,6 +183,18 @@ class Lookup:
             return (await self._policy.in_force()).grant(caller.node.role, channel)
         except Refused:
             return None
+
+    async def _in_force(
+        self, grant: Grant | None, caller: Caller, channel: Channel, answers: list[Answer]
+    ) -> list[Answer]:
+        """The answers; none where the policy ended while their traces were written, which can take long."""
+        if grant is None or await self._grant(caller, channel) == grant:
+            return answers
+        reason = CannotAnswerReason.POLICY_UNKNOWN
+        return [
+            Answer(Outcome.CANNOT_ANSWER, masked_cnic=answer.masked_cnic, reason=reason) if answer.basis else answer
+            for answer in answers
+        ]
 
     def _look_up(self, grant: Grant | None, texts: Sequence[str]) -> list[_Check]:
         reason = self._silence(grant)
