@@ -114,11 +114,11 @@ class Vigilance:
         officer = caller.officer.id if caller.officer else ""
         who = (caller.node.id, officer, end_user)
         asker = self._askers.get(who)
-        if asker is None or now - asker.since > _WINDOW:
+        if asker is None or _is_over(asker.since, now):
             asker = self._askers.put(who, _Asker(now))
         limits, asker_hash = self._thresholds, hash(who)
         for cnic, outcome in checks:
-            asker.checks += 1
+            asker.checks += outcome is not Outcome.CANNOT_ANSWER  # or those would hide the misses
             asker.misses += outcome is Outcome.NO_RECORD
             near = asker.near_numbers(cnic)
             if 0 < limits.near_numbers <= near:
@@ -129,7 +129,7 @@ class Vigilance:
 
     def _notice_subject(self, number: int, who: int, now: datetime) -> None:
         subject = self._subjects.get(number)
-        if subject is None or now - subject.since > _WINDOW:
+        if subject is None or _is_over(subject.since, now):
             subject = self._subjects.put(number, _Subject(now, set()))
         limit = self._thresholds.askers
         if len(subject.askers) < limit:
@@ -168,3 +168,8 @@ class Vigilance:
         """Alarms, newest first, older than `before`. They tell nothing about who was asked about: no audit entry."""
         async with self._database.transaction() as tx:
             return await tx.list_alarms(before=before, limit=limit)
+
+
+def _is_over(since: datetime, now: datetime) -> bool:
+    """Whether the window that began then has ended; or lies ahead, since the clock was set back."""
+    return not timedelta(0) <= now - since <= _WINDOW
