@@ -42,7 +42,7 @@ def _checked(vault: Vault, rows: Iterable[_Row]) -> Sequence[CheckedRecord]:
     records: list[CheckedRecord] = []
     sealed: list[tuple[bytes, SealedBody]] = []
     for id, id_text, version, wrapped, body, erased_numbers in rows:
-        if wrapped and body:
+        if wrapped is not None and body is not None:
             sealed.append((id, SealedBody(id_text, version, wrapped, body)))
         else:  # sealed for good, or merged into another
             records.append(CheckedRecord(id, version, erased_numbers))

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from hub.domain.documents import OldNic
 from hub.domain.offender import Finality, OffenderFacts
 from hub.domain.person import Former, IdentityHistory, Name
 from hub.store import bodies
-from hub.store.vault import Keyring, Vault
+from hub.store.vault import Keyring, Vault, VaultError
 from hub.transport import convert
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -66,3 +67,15 @@ def test_checks_know_of_a_body_what_stands_in_it(stated: OffenderFacts, rotated:
     assert list(dict.fromkeys(cnics)) == list(stated.person.cnics)
     assert finalities == {conviction.finality for conviction in stated.convictions}
     assert person == tuple(getattr(stated.person, field) for field in person._fields)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"no JSON", b'{"person": {}, "convictions": []}'])
+def test_a_body_that_cannot_be_understood_is_nobody_s_absence(body: bytes) -> None:
+    """It is told by the record's name, and quoted nowhere."""
+    ring = Keyring.generate()
+    vault = Vault(lambda: ring)
+    key = bodies.new_key(vault, ID)
+    sealed = vault.seal(key.plain, body, f"offender_revision|{ID}/3|body") if body else body
+    with pytest.raises(VaultError, match=str(ID)) as error:
+        bodies.open_checked(vault, [bodies.SealedBody(str(ID), 3, key.wrapped, sealed)])
+    assert not body or body.decode() not in str(error.value)
