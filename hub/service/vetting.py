@@ -86,18 +86,22 @@ class Vetting:
         self._list_limit = list_limit
         self._bookmark_seconds = bookmark_seconds
 
-    async def add(self, caller: Caller, request: RequestKey, people: Sequence[NewPerson]) -> Added:
+    async def add(
+        self, caller: Caller, request: RequestKey, people: Sequence[NewPerson], patience: float | None = None
+    ) -> Added:
         """Puts people on the caller's list, all or none. Sent again, it gives what it gave before.
 
         To watch somebody is to ask about them, so it is limited, accounted for and looked at like checks.
 
         Args:
             people: no number twice.
+            patience: seconds to wait at most for the caller's limits, if its own patience is shorter than the hub's.
 
         Raises:
             Refused: WATCH_LIST_FULL, TOO_MANY_REQUESTS, REQUEST_ID_REUSED.
         """
-        await asyncio.sleep(self._limits.take(caller, b"", len(people), _PATIENCE))
+        seconds = _PATIENCE if patience is None else min(patience, _PATIENCE)
+        await asyncio.sleep(self._limits.take(caller, b"", len(people), seconds))
         now = self._clock()
         entries = [
             WatchedPerson(uuid7(), self._blind_index(new.cnic), new.consent_reference, new.reference, now)

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 from opentelemetry import metrics
 
-from hub.domain.lookup import Outcome
+from hub.domain.lookup import CannotAnswerReason, Outcome
 from hub.domain.node import Role
 from hub.service.area import AreaStatus
 from hub.service.disclosure import Disclosure
@@ -16,11 +17,12 @@ from hub.service.vigilance import Vigilance
 from hub.transport import convert
 from hub.transport.convert.common import page, request_key
 from hub.transport.paging import last_item, page_size, page_token
-from hub.transport.pipeline import current_caller, sender_of
+from hub.transport.pipeline import current_caller, patience, sender_of
 from nsor.lookup.v1 import lookup_service_pb2 as pb
 from nsor.lookup.v1.lookup_service_pb2_grpc import LookupServiceServicer
 
 _MONTHS = 12
+_outcome_and_reason = attrgetter("outcome", "reason")
 
 
 class LookupServicer(LookupServiceServicer):
@@ -32,21 +34,21 @@ class LookupServicer(LookupServiceServicer):
         self._disclosure = disclosure
         self._vigilance = vigilance
         # Read when metrics are collected: to tell a meter of each check would cost a tenth of it.
-        self._counts: Counter[tuple[Outcome, Role]] = Counter()
+        self._counts: Counter[tuple[Outcome, CannotAnswerReason | None, Role]] = Counter()
         metrics.get_meter("nsor.hub").create_observable_counter(
             "nsor.lookup.checks",
             [self._observe_counts],
             "{check}",
-            "Checks of a CNIC, by outcome and role of the caller.",
+            "Checks of a CNIC, by outcome, role of the caller, and the reason why there was no answer.",
         )
 
     async def CheckCnic(self, request: pb.CheckCnicRequest, context: Any) -> pb.CheckCnicResponse:
         caller = current_caller()
         consent = convert.consents.given_consent(request.consent) if request.HasField("consent") else None
         answer = await self._lookup.check(
-            caller, request.cnic, request.at_least_revision, _patience(context), request.end_user, consent
+            caller, request.cnic, request.at_least_revision, patience(context), request.end_user, consent
         )
-        self._counts[answer.outcome, caller.node.role] += 1
+        self._counts[answer.outcome, answer.reason, caller.node.role] += 1
         return convert.lookup.answer_message(answer)
 
     async def CheckCnics(
@@ -56,12 +58,13 @@ class LookupServicer(LookupServiceServicer):
         async for request in request_iterator:
             caller = sender_of(request)
             if first:
-                await self._lookup.reach(request.at_least_revision, _patience(context))
+                await self._lookup.reach(request.at_least_revision, patience(context))
                 first = False
             answers = await self._lookup.check_many(caller, request.cnics)
-            counts = Counter(answer.outcome for answer in answers)
-            for outcome, count in counts.items():
-                self._counts[outcome, caller.node.role] += count
+            counts: Counter[Outcome] = Counter()
+            for (outcome, reason), count in Counter(map(_outcome_and_reason, answers)).items():
+                counts[outcome] += count
+                self._counts[outcome, reason, caller.node.role] += count
             response = convert.lookup.answers_message(answers)
             response.summary.CopyFrom(
                 pb.CheckSummary(
@@ -109,11 +112,6 @@ class LookupServicer(LookupServiceServicer):
 
     def _observe_counts(self, _: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
         # Of a copy, made at once, since metrics are collected on a thread of their own.
-        for (outcome, role), count in dict(self._counts).items():
-            yield metrics.Observation(count, {"outcome": outcome, "role": role})
-
-
-def _patience(context: Any) -> float | None:
-    """Seconds until half a second before the caller gives up, so that it still hears why; None if it never does."""
-    left: float | None = context.time_remaining()
-    return None if left is None else max(0, left - 0.5)
+        for (outcome, reason, role), count in dict(self._counts).items():
+            why = {"reason": reason} if reason else {}
+            yield metrics.Observation(count, {"outcome": outcome, "role": role} | why)

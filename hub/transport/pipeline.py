@@ -63,6 +63,12 @@ def current_caller() -> Caller:
     return _caller.get()
 
 
+def patience(context: Any) -> float | None:
+    """Seconds until half a second before the caller gives up, so that it still hears why; None if it never does."""
+    left: float | None = context.time_remaining()
+    return None if left is None else max(0, left - 0.5)
+
+
 def sender_of(message: Any) -> Caller:
     """Who sends a message of a stream, with the officer whom it names.
 
