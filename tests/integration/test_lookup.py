@@ -3,6 +3,8 @@
 import hashlib
 import re
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -28,6 +30,7 @@ from nsor.registry.v1.offender_pb2 import (
     Person,
 )
 from nsor.registry.v1.registry_service_pb2 import CreateOffenderResponse
+from nsor_client import Client, InternalError
 from tests.support.contract import INVESTIGATION, NODES, Node, at_once, court_event, node
 from tests.support.hub import RunningHub
 from tests.support.people import fresh_cnic, fresh_offender
@@ -278,6 +281,45 @@ def test_a_revision_that_lies_ahead_is_never_answered(
     ahead = re.sub(r"\d+$", "999999999", revision)
     request = CheckCnicRequest(cnic=fresh_cnic(), at_least_revision=ahead)
     assert gateway.refused(request, timeout=5).reason == "REVISION_EPOCH_CHANGED"
+
+
+def test_a_revision_that_is_not_reached_in_time_is_refused_before_the_deadline(folder_hub: RunningHub) -> None:
+    police = node(folder_hub, "punjab-police")
+    with folder_hub.connect() as connection:
+        connection.execute("SET idle_in_transaction_session_timeout = 0")
+        connection.execute("SELECT FROM feed_head FOR UPDATE")  # nobody numbers what is written
+        written = police.create()
+        request = CheckCnicRequest(cnic=written.offender.person.cnic, at_least_revision=written.revision)
+        assert police.refused(request, timeout=3).reason == "REVISION_NOT_REACHED"
+        connection.rollback()
+    assert police.check(written.offender.person.cnic, written.revision).outcome == OUTCOME_HIT
+
+
+def single(client: Client, text: str) -> list[CheckCnicResponse]:
+    return [client.check_cnic(text)]
+
+
+def roster(client: Client, text: str) -> list[CheckCnicResponse]:
+    return list(client.check_many([text]))
+
+
+@pytest.mark.parametrize("ask", [single, roster])
+def test_no_answer_leaves_before_its_trace_is_written(
+    folder_hub: RunningHub, ask: Callable[[Client, str], list[CheckCnicResponse]]
+) -> None:
+    count = "SELECT count(*) FROM audit_entry"
+    with ThreadPoolExecutor(1) as pool, folder_hub.client("sms-7000") as client:
+        with folder_hub.connect() as connection:
+            connection.execute("LOCK TABLE audit_entry IN EXCLUSIVE MODE")
+            answer = pool.submit(ask, client, fresh_cnic())
+            assert wait([answer], timeout=1).not_done
+            assert connection.execute(count).fetchall() == [(0,)]
+        assert [each.outcome for each in answer.result(timeout=30)] == [OUTCOME_NO_RECORD]
+        assert folder_hub.sql(count) == [(1,)]
+        folder_hub.sql("REVOKE INSERT ON audit_entry FROM nsor_app")
+        for text in (fresh_cnic(), "no number"):
+            with pytest.raises(InternalError):
+                ask(client, text)
 
 
 def test_an_answer_holds_every_change_committed_before_its_time(hub: RunningHub, punjab: Node) -> None:
