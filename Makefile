@@ -30,8 +30,9 @@ test: .venv/installed ## All fast tests
 slow: .venv/installed ## The guides' commands, the wheel alone, restarts, and a short pass of the tests that kill
 	$(BIN)/pytest -n 2 --dist loadscope -m "slow and not fault" --durations 10
 
-fault: .venv/installed ## The long tests that kill, pause, cut and restore
+fault: .venv/installed ## The long tests that kill, pause, cut and restore, and a million texts for the CNIC parser
 	$(BIN)/pytest -m fault --long --timeout 3600
+	$(BIN)/pytest -n 2 tests/unit/test_cnic.py --long --timeout 3600
 
 fault-quick: .venv/installed ## The same in short
 	$(BIN)/pytest -m fault --timeout 600
@@ -40,11 +41,13 @@ bench: .venv/installed ## All benchmarks
 	$(BIN)/python -m benchmarks.feed
 	$(BIN)/python -m benchmarks.lookup
 	$(BIN)/python -m benchmarks.registry
+	$(BIN)/python -m benchmarks.promptness
 
 bench-quick: .venv/installed ## The same, a minute each
 	$(BIN)/python -m benchmarks.feed --quick
 	$(BIN)/python -m benchmarks.lookup --quick
 	$(BIN)/python -m benchmarks.registry --quick
+	$(BIN)/python -m benchmarks.promptness --quick
 
 check: .venv/installed ## Lint, types, architecture, contract, generated code
 	ruff check .

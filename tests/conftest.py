@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.hub import RunningHub
 
@@ -11,7 +12,14 @@ pytest_plugins = ["tests.support.npm"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long", action="store_true", help="run the fault tests at full length")
+    parser.addoption("--long", action="store_true", help="run fault and property tests at full length")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Seven properties of the CNIC parser are so tried with a million texts.
+    settings.register_profile("long", max_examples=150_000, deadline=None)
+    if config.getoption("--long"):
+        settings.load_profile("long")
 
 
 @pytest.fixture(scope="session")

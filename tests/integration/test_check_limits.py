@@ -1,6 +1,7 @@
 """Limits of a running hub: who asks too often is told when to come back, and nobody else is affected."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_NO_RECORD
 from nsor_client import InvalidRequest, ResourceExhausted
 from tests.support.hub import RunningHub
 from tests.support.people import fresh_cnic
+from tests.support.vetting import teacher
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +64,14 @@ def test_an_officer_has_a_limit_for_single_checks_and_rosters_together(hub: Runn
                 refused()
             assert error.value.metadata == {"limit": "officer"}
         agency.check_cnic(fresh_cnic(), officer=officer("A-3"))
+
+
+def test_who_gives_up_before_its_turn_comes_is_told_when_to_come_back_and_loses_nothing(folder: Path) -> None:
+    limits = {"NSOR_OFFICER_CHECKS_BURST": "2", "NSOR_OFFICER_CHECKS_PER_SECOND": str(1 / 20)}
+    with RunningHub(folder, workers=1, environment=limits) as hub, hub.client("sed-punjab") as agency:
+        people = [teacher(fresh_cnic()) for _ in range(3)]
+        with pytest.raises(ResourceExhausted) as refused:
+            agency.add_watched_people(people, officer=officer("A-1"), timeout=5)
+        assert refused.value.retry_after is not None
+        assert 15 < refused.value.retry_after <= 20
+        assert agency.add_watched_people(people[:2], officer=officer("A-1"), timeout=5).added_count == 2

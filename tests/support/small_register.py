@@ -9,6 +9,7 @@ from uuid import UUID
 from demo.people import cnic
 from hub.domain.audit import AuditEntry
 from hub.domain.cnic import Cnic
+from hub.domain.consent import GivenConsent
 from hub.domain.disclosure import Channel, DisclosureMode, DisclosurePolicy
 from hub.domain.errors import Reason, Refused
 from hub.domain.lookup import CheckedRecord, Disclosed
@@ -68,6 +69,16 @@ class Audit:
         self.meanwhile()
 
 
+@dataclass
+class Consents:
+    """Consents that are all good."""
+
+    audit: Audit
+
+    async def redeem(self, consent: GivenConsent, entry: AuditEntry) -> None:
+        await self.audit.append(entry)
+
+
 def lookup(policy: Policy, audit: Audit) -> Lookup:
     """Checks on a register of one convict for each finality."""
     ring = Keyring.generate()
@@ -76,7 +87,7 @@ def lookup(policy: Policy, audit: Audit) -> Lookup:
         person = Disclosed(name, "نام", "Somebody", "کوئی", "FATHER", "MALE")
         blind = vault.index(Cnic.parse(NUMBERS[name]))
         index.load([CheckedRecord(bytes([number] * 16), 1, [blind], {finality}, person)])
-    parts: Any = {"feed": Feed(), "audit": audit, "policy": policy, "consents": None}
+    parts: Any = {"feed": Feed(), "audit": audit, "policy": policy, "consents": Consents(audit)}
     database: Any = None  # for alarms only, which are off
     return Lookup(
         index=index,

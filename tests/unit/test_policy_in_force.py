@@ -2,14 +2,16 @@
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from hub.domain.consent import GivenConsent
 from hub.domain.disclosure import DisclosureMode, DisclosurePolicy
 from hub.domain.errors import Reason, Refused
 from hub.domain.lookup import CannotAnswerReason, Outcome
 from hub.service.disclosure import Disclosure
-from tests.support.small_register import CALLER, NOW, NUMBERS, Audit, Policy, lookup
+from tests.support.small_register import CALLER, HITS, NOW, NUMBERS, Audit, Policy, lookup
 
 
 class Table:
@@ -76,3 +78,23 @@ async def test_where_the_policy_is_not_known_the_answer_says_so() -> None:
     checks = lookup(in_force, Audit(lambda: setattr(in_force, "mode", DisclosureMode.OFF)))
     answer = await checks.check(CALLER, NUMBERS["nobody"])
     assert answer.reason is CannotAnswerReason.POLICY_UNKNOWN
+
+
+@pytest.mark.parametrize("mode", [DisclosureMode.HIT_ONLY, DisclosureMode.HIT_WITH_NAME, DisclosureMode.CONSENTED])
+async def test_whichever_way_they_ask_the_public_hears_only_of_what_stands(mode: DisclosureMode) -> None:
+    """Convictions set aside, and those under appeal, are nobody's business."""
+    checks = lookup(Policy(mode), Audit())
+    consent = GivenConsent(UUID(int=1), "123456")
+    hits = set[str]()
+    for name, number in NUMBERS.items():
+        answer = await checks.check(CALLER, number, consent=consent)
+        hits |= {name} if answer.outcome is Outcome.HIT else set()
+        named = answer.outcome is Outcome.HIT and mode is not DisclosureMode.HIT_ONLY
+        assert bool(answer.person) == named
+    assert hits == set(HITS)
+    answers = await checks.check_many(CALLER, list(NUMBERS.values()))
+    told = {name for name, answer in zip(NUMBERS, answers, strict=True) if answer.outcome is Outcome.HIT}
+    if mode is DisclosureMode.CONSENTED:
+        assert {answer.reason for answer in answers} == {CannotAnswerReason.CONSENT_NEEDED}, "rosters bring no consent"
+    else:
+        assert told == set(HITS)
