@@ -106,7 +106,9 @@ class CheckCnicRequest(_message.Message):
     words around it. It must hold exactly one 13-digit number. Up to 2,000 characters.
     """
     at_least_revision: _builtins.str
-    """The answer must be at least as new as this revision; the hub waits for it until the deadline. Empty: as it is."""
+    """The answer must be at least as new as this revision. The hub waits for it, for 10 seconds at most and not longer than
+    until half a second before the deadline; then it says REVISION_NOT_REACHED. Empty: as it is.
+    """
     end_user: _builtins.bytes
     """What stands for the person behind a gateway to the public, 16 to 32 octets, so that one person cannot ask for all: a
     keyed hash of a phone number, for example, under a key that only the gateway has. The hub keeps it in memory only,
@@ -157,7 +159,7 @@ class CheckCnicResponse(_message.Message):
     outcome: Global___Outcome.ValueType
     """The outcome."""
     revision: _builtins.str
-    """Revision of the register that was looked at."""
+    """Revision of the register that was looked at. Set where `as_of_time` is."""
     masked_cnic: _builtins.str
     """The number as understood, with its middle masked: "35202-*****00-1", so that a typing error can be noticed. Empty
     when there was none.
@@ -170,8 +172,9 @@ class CheckCnicResponse(_message.Message):
     """
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
-        """The answer holds for the register as it was then: every change committed before is in it. Not set when the outcome
-        is OUTCOME_INVALID_CNIC or the hub never had data.
+        """The answer holds for the register as it was then: every change committed before is in it. The hub sets it with
+        OUTCOME_HIT and OUTCOME_NO_RECORD and with no other outcome; a mirror sets it whatever the outcome, once it has a copy.
+        In the results of a CheckCnicsResponse it is not set: there it stands once for all of them.
         """
 
     @_builtins.property
@@ -181,8 +184,8 @@ class CheckCnicResponse(_message.Message):
     @_builtins.property
     def provinces_as_of_time(self) -> _timestamp_pb2.Timestamp:
         """Up to when the records of every province are known: what a province decided later may still wait there for a line to
-        the hub. It changes no outcome. Not set where one province has not reported how far its records have come, where
-        `as_of_time` is not, and by mirrors.
+        the hub. It changes no outcome. Not set where a police node that is not revoked has never reported how far its records
+        have come, where `as_of_time` is not set, and by mirrors.
         """
 
     def __init__(
@@ -215,8 +218,9 @@ class CheckCnicsRequest(_message.Message):
     OFFICER_FIELD_NUMBER: _builtins.int
     AT_LEAST_REVISION_FIELD_NUMBER: _builtins.int
     at_least_revision: _builtins.str
-    """Every answer on the stream must be at least as new as this revision; the hub waits for it until the deadline. Read
-    in the first request of a stream only, since its data never becomes older. Empty: as it is.
+    """Every answer on the stream must be at least as new as this revision. The hub waits for it, for 10 seconds at most and
+    not longer than until half a second before the deadline; then it says REVISION_NOT_REACHED. Read in the first request
+    of a stream only, since its data never becomes older. Empty: as it is.
     """
     @_builtins.property
     def cnics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -256,7 +260,7 @@ class CheckCnicsResponse(_message.Message):
     padding: _builtins.bytes
     """Zeros, to be ignored: a response has a multiple of 16,384 octets, so that its length hardly tells how many hits."""
     revision: _builtins.str
-    """Revision of the register that was looked at for them, or one before."""
+    """Revision of the register that was looked at for them, or one before. Set where `as_of_time` is."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckCnicResponse]:
         """A result for each number of the request, in their order, with its `outcome`, `person`, `masked_cnic` and

@@ -72,8 +72,9 @@ class LookupServiceServicer:
     """
 
     def CheckCnic(self, request, context):
-        """Checks one CNIC. Whatever the text, the answer is one of four outcomes; a text that is no CNIC is an outcome and not
-        an error. Data that may be stale gives OUTCOME_CANNOT_ANSWER, never OUTCOME_NO_RECORD.
+        """Checks one CNIC. Whatever a text of up to 2,000 characters says, the answer is one of four outcomes: one that is no CNIC
+        is an outcome and not an error. A longer text is refused with INVALID_FIELD. Data that may be stale gives
+        OUTCOME_CANNOT_ANSWER, never OUTCOME_NO_RECORD.
 
         Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS,
         CONSENT_PASSCODE_WRONG, CONSENT_NOT_VALID, DATABASE_UNAVAILABLE (the answer could not be accounted for).
@@ -84,14 +85,16 @@ class LookupServiceServicer:
 
     def CheckCnics(self, request_iterator, context):
         """Checks many CNICs, as of a roster. Each request gets one response, in order, with a result for each of its numbers, in
-        their order. A result is what CheckCnic would answer, but for what is told once for all of them: when the register was
-        as they say. Each leaves its own audit entry: those of a request are durable, all together, before its response leaves.
-        Nothing is written but those, so a stream that was cut is begun again with the numbers that have no result yet.
+        their order. A result is what CheckCnic would answer, except the times and the revision, which stand once for the whole
+        response. What the public roles are told follows the disclosure policy for CHANNEL_BATCH here and for CHANNEL_SINGLE
+        there, so the two can tell different things. Each number leaves its own audit entry: those of a request are durable,
+        all together, before its response leaves. Nothing is written but those and alarms, so a stream that was cut is begun
+        again with the numbers that have no result yet.
 
         A stream that asks faster than its limits allow is slowed down; only where that would take longer than a minute for one
         request, it ends with TOO_MANY_REQUESTS.
 
-        Errors: those of CheckCnic; they end the stream.
+        Errors: those of CheckCnic but for those about a consent; they end the stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

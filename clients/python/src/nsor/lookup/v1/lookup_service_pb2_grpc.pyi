@@ -34,22 +34,25 @@ class LookupServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LookupServiceAsyncStub: ...
     CheckCnic: _grpc.UnaryUnaryMultiCallable[_lookup_service_pb2.CheckCnicRequest, _lookup_service_pb2.CheckCnicResponse]
-    """Checks one CNIC. Whatever the text, the answer is one of four outcomes; a text that is no CNIC is an outcome and not
-    an error. Data that may be stale gives OUTCOME_CANNOT_ANSWER, never OUTCOME_NO_RECORD.
+    """Checks one CNIC. Whatever a text of up to 2,000 characters says, the answer is one of four outcomes: one that is no CNIC
+    is an outcome and not an error. A longer text is refused with INVALID_FIELD. Data that may be stale gives
+    OUTCOME_CANNOT_ANSWER, never OUTCOME_NO_RECORD.
 
     Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS,
     CONSENT_PASSCODE_WRONG, CONSENT_NOT_VALID, DATABASE_UNAVAILABLE (the answer could not be accounted for).
     """
     CheckCnics: _grpc.StreamStreamMultiCallable[_lookup_service_pb2.CheckCnicsRequest, _lookup_service_pb2.CheckCnicsResponse]
     """Checks many CNICs, as of a roster. Each request gets one response, in order, with a result for each of its numbers, in
-    their order. A result is what CheckCnic would answer, but for what is told once for all of them: when the register was
-    as they say. Each leaves its own audit entry: those of a request are durable, all together, before its response leaves.
-    Nothing is written but those, so a stream that was cut is begun again with the numbers that have no result yet.
+    their order. A result is what CheckCnic would answer, except the times and the revision, which stand once for the whole
+    response. What the public roles are told follows the disclosure policy for CHANNEL_BATCH here and for CHANNEL_SINGLE
+    there, so the two can tell different things. Each number leaves its own audit entry: those of a request are durable,
+    all together, before its response leaves. Nothing is written but those and alarms, so a stream that was cut is begun
+    again with the numbers that have no result yet.
 
     A stream that asks faster than its limits allow is slowed down; only where that would take longer than a minute for one
     request, it ends with TOO_MANY_REQUESTS.
 
-    Errors: those of CheckCnic; they end the stream.
+    Errors: those of CheckCnic but for those about a consent; they end the stream.
     """
     GetAreaStatus: _grpc.UnaryUnaryMultiCallable[_lookup_service_pb2.GetAreaStatusRequest, _lookup_service_pb2.GetAreaStatusResponse]
     """Tells how many supervised offenders there are in each district, month by month; never who. Only months that have ended
@@ -78,22 +81,25 @@ class LookupServiceAsyncStub(LookupServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CheckCnic: _aio.UnaryUnaryMultiCallable[_lookup_service_pb2.CheckCnicRequest, _lookup_service_pb2.CheckCnicResponse]  # type: ignore[assignment]
-    """Checks one CNIC. Whatever the text, the answer is one of four outcomes; a text that is no CNIC is an outcome and not
-    an error. Data that may be stale gives OUTCOME_CANNOT_ANSWER, never OUTCOME_NO_RECORD.
+    """Checks one CNIC. Whatever a text of up to 2,000 characters says, the answer is one of four outcomes: one that is no CNIC
+    is an outcome and not an error. A longer text is refused with INVALID_FIELD. Data that may be stale gives
+    OUTCOME_CANNOT_ANSWER, never OUTCOME_NO_RECORD.
 
     Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS,
     CONSENT_PASSCODE_WRONG, CONSENT_NOT_VALID, DATABASE_UNAVAILABLE (the answer could not be accounted for).
     """
     CheckCnics: _aio.StreamStreamMultiCallable[_lookup_service_pb2.CheckCnicsRequest, _lookup_service_pb2.CheckCnicsResponse]  # type: ignore[assignment]
     """Checks many CNICs, as of a roster. Each request gets one response, in order, with a result for each of its numbers, in
-    their order. A result is what CheckCnic would answer, but for what is told once for all of them: when the register was
-    as they say. Each leaves its own audit entry: those of a request are durable, all together, before its response leaves.
-    Nothing is written but those, so a stream that was cut is begun again with the numbers that have no result yet.
+    their order. A result is what CheckCnic would answer, except the times and the revision, which stand once for the whole
+    response. What the public roles are told follows the disclosure policy for CHANNEL_BATCH here and for CHANNEL_SINGLE
+    there, so the two can tell different things. Each number leaves its own audit entry: those of a request are durable,
+    all together, before its response leaves. Nothing is written but those and alarms, so a stream that was cut is begun
+    again with the numbers that have no result yet.
 
     A stream that asks faster than its limits allow is slowed down; only where that would take longer than a minute for one
     request, it ends with TOO_MANY_REQUESTS.
 
-    Errors: those of CheckCnic; they end the stream.
+    Errors: those of CheckCnic but for those about a consent; they end the stream.
     """
     GetAreaStatus: _aio.UnaryUnaryMultiCallable[_lookup_service_pb2.GetAreaStatusRequest, _lookup_service_pb2.GetAreaStatusResponse]  # type: ignore[assignment]
     """Tells how many supervised offenders there are in each district, month by month; never who. Only months that have ended
@@ -125,8 +131,9 @@ class LookupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _lookup_service_pb2.CheckCnicRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_lookup_service_pb2.CheckCnicResponse, _abc.Awaitable[_lookup_service_pb2.CheckCnicResponse]]:
-        """Checks one CNIC. Whatever the text, the answer is one of four outcomes; a text that is no CNIC is an outcome and not
-        an error. Data that may be stale gives OUTCOME_CANNOT_ANSWER, never OUTCOME_NO_RECORD.
+        """Checks one CNIC. Whatever a text of up to 2,000 characters says, the answer is one of four outcomes: one that is no CNIC
+        is an outcome and not an error. A longer text is refused with INVALID_FIELD. Data that may be stale gives
+        OUTCOME_CANNOT_ANSWER, never OUTCOME_NO_RECORD.
 
         Errors: INVALID_FIELD, INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED, TOO_MANY_REQUESTS,
         CONSENT_PASSCODE_WRONG, CONSENT_NOT_VALID, DATABASE_UNAVAILABLE (the answer could not be accounted for).
@@ -139,14 +146,16 @@ class LookupServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_lookup_service_pb2.CheckCnicsResponse], _abc.AsyncIterator[_lookup_service_pb2.CheckCnicsResponse]]:
         """Checks many CNICs, as of a roster. Each request gets one response, in order, with a result for each of its numbers, in
-        their order. A result is what CheckCnic would answer, but for what is told once for all of them: when the register was
-        as they say. Each leaves its own audit entry: those of a request are durable, all together, before its response leaves.
-        Nothing is written but those, so a stream that was cut is begun again with the numbers that have no result yet.
+        their order. A result is what CheckCnic would answer, except the times and the revision, which stand once for the whole
+        response. What the public roles are told follows the disclosure policy for CHANNEL_BATCH here and for CHANNEL_SINGLE
+        there, so the two can tell different things. Each number leaves its own audit entry: those of a request are durable,
+        all together, before its response leaves. Nothing is written but those and alarms, so a stream that was cut is begun
+        again with the numbers that have no result yet.
 
         A stream that asks faster than its limits allow is slowed down; only where that would take longer than a minute for one
         request, it ends with TOO_MANY_REQUESTS.
 
-        Errors: those of CheckCnic; they end the stream.
+        Errors: those of CheckCnic but for those about a consent; they end the stream.
         """
 
     @_abc_1.abstractmethod
