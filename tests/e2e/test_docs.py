@@ -12,7 +12,7 @@ from cryptography import x509
 from sqlalchemy import make_url
 
 from hub.dev.postgres import EmbeddedPostgres, postgres_binaries
-from nsor.common.v1.access_pb2 import ROLE_POLICE
+from nsor.common.v1.access_pb2 import ROLE_POLICE, ROLE_VETTING_AGENCY
 from nsor.federation.v1.node_pb2 import Node
 from tests.support.hub import RunningHub
 from tests.support.waiting import eventually
@@ -101,18 +101,35 @@ def test_a_province_works_by_the_guide(hub: RunningHub, tmp_path: Path) -> None:
     with hub.client("npb") as npb:
         node = Node(display_name="KP Police", role=ROLE_POLICE, jurisdiction="Khyber Pakhtunkhwa")
         (tmp_path / "token").write_text(npb.create_node("kp-police", node).enrolment_token)
-    (tmp_path / "ca.pem").write_bytes((hub.folder / "ca" / "cert.pem").read_bytes())
-    for name in ("npb", "sed-punjab", "nadra"):
-        (tmp_path / name).symlink_to(hub.folder / "nodes" / name)
-    # One shell, since later blocks use what earlier ones export.
-    script = "\n".join(blocks("docs/agencies.md", "sh"))
-    script = script.replace("127.0.0.1:7443", hub.target).replace("127.0.0.1:7444", hub.enrol_target)
-    printed = shell(script, tmp_path)
+    printed = _by_the_guide("docs/provinces.md", hub, tmp_path)
     assert "2 rows: 2 valid, 0 refused" in printed
     assert "2 rows: 2 written, 0 refused" in printed
-    assert printed.count("HIT") == 3
+    assert printed.count("HIT") == 2
     assert "Test Afridi" in printed
     assert (tmp_path / "differences.csv").read_text() == "only_at,record\n"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_an_institution_vets_people_by_the_guide(hub: RunningHub, tmp_path: Path) -> None:
+    with hub.client("npb") as npb:
+        node = Node(display_name="KP Schools", role=ROLE_VETTING_AGENCY, jurisdiction="Khyber Pakhtunkhwa")
+        (tmp_path / "token").write_text(npb.create_node("sed-kp", node).enrolment_token)
+    for name in ("npb", "nadra"):
+        (tmp_path / name).symlink_to(hub.folder / "nodes" / name)
+    printed = _by_the_guide("docs/agencies.md", hub, tmp_path)
+    assert printed.count("NO RECORD  91234") == 2  # without a consent and with one
+    assert "1 rows: 1 no record" in printed
+    assert "2 put on the watch list, 0 were on it already" in printed
+    assert printed.count("form-2026/") == 2
+
+
+def _by_the_guide(document: str, hub: RunningHub, folder: Path) -> str:
+    """Runs all commands of a document and gives what they print."""
+    (folder / "ca.pem").write_bytes((hub.folder / "ca" / "cert.pem").read_bytes())
+    # One shell, since later blocks use what earlier ones export.
+    script = "\n".join(blocks(document, "sh"))
+    return shell(script.replace("127.0.0.1:7443", hub.target).replace("127.0.0.1:7444", hub.enrol_target), folder)
 
 
 @pytest.mark.parametrize("command", ["nsor-hub", "nsor", "nsor-sms-bridge"])
