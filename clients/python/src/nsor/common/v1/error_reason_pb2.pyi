@@ -144,7 +144,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "ERROR_REASON_REVISION_EPOCH_CHANGED", "domain": "nsor" }
     """
     ERROR_REASON_REVISION_NOT_REACHED: _ErrorReason.ValueType  # 31
-    """The revision lies ahead of this hub's data and did not arrive by the deadline.
+    """The revision lies ahead of this hub's data and did not arrive in 10 seconds, or until half a second before the deadline.
 
         { "reason": "ERROR_REASON_REVISION_NOT_REACHED", "domain": "nsor" }
     """
@@ -412,7 +412,7 @@ then watch after its revision; what the snapshot does not hold is gone.
     { "reason": "ERROR_REASON_REVISION_EPOCH_CHANGED", "domain": "nsor" }
 """
 ERROR_REASON_REVISION_NOT_REACHED: ErrorReason.ValueType  # 31
-"""The revision lies ahead of this hub's data and did not arrive by the deadline.
+"""The revision lies ahead of this hub's data and did not arrive in 10 seconds, or until half a second before the deadline.
 
     { "reason": "ERROR_REASON_REVISION_NOT_REACHED", "domain": "nsor" }
 """
