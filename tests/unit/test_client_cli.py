@@ -59,7 +59,7 @@ from nsor.lookup.v1.lookup_service_pb2 import (
     ListLookupAlarmsResponse,
     UpdateDisclosurePolicyResponse,
 )
-from nsor.lookup.v1.vetting_service_pb2 import WatchAlertsResponse
+from nsor.lookup.v1.vetting_service_pb2 import AddWatchedPeopleResponse, WatchAlertsResponse
 from nsor.lookup.v1.watch_list_pb2 import ALERT_KIND_ON_REGISTER, ALERT_KIND_SET_ASIDE, Alert, WatchedPerson
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesResponse, RecordNoticeResponse
 from nsor.monitoring.v1.notice_pb2 import AddressChange, NameChange, Notice, Travel
@@ -637,6 +637,41 @@ def test_watched_people_are_told_of_over_a_lost_line(nsor: Nsor, sdk_hub: Script
     assert code == 1
     _, out, _ = nsor("--json", "vetting", "watch")
     assert [len(from_json(line, WatchAlertsResponse).alerts) for line in out.splitlines()] == [0, 2]
+
+
+def added(request: Any, _: grpc.ServicerContext) -> AddWatchedPeopleResponse:
+    """Everybody is new on the list."""
+    names = [f"watchedPeople/{uuid4()}" for _ in request.people]
+    return AddWatchedPeopleResponse(watched_people=names, added_count=len(names))
+
+
+def test_people_of_a_file_are_put_on_the_watch_list(nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path) -> None:
+    sdk_hub.on["AddWatchedPeople"] = added
+    file = tmp_path / "people.csv"
+    file.write_text('\ufeffcnic,name,consent_reference\n1,"A, B",f-1\n\n2\n', encoding="utf-8")
+    assert nsor("vetting", "add", str(file))[:2] == (0, "2 put on the watch list, 0 were on it already\n")
+    [request] = sdk_hub.requests["AddWatchedPeople"]
+    assert [(person.cnic, person.consent_reference) for person in request.people] == [("1", "f-1"), ("2", "")]
+
+
+@pytest.mark.parametrize("broken", ['"Secret,f\n3,f\n4,f\n', '"Secret" 2,f\n', '3,"Secret'])
+@pytest.mark.parametrize("command", [["vetting", "add"], ["reconcile"]])
+def test_a_file_with_a_row_that_could_swallow_others_is_not_sent(
+    nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path, command: list[str], broken: str
+) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("cnic,consent_reference\n" + "1,f\n" * 1500 + broken)
+    code, out, err = nsor(*command, str(file))
+    assert (code, out, sdk_hub.requests) == (4, "", {})
+    assert err.startswith(f"error: row 1501 of {file} cannot be read: its quotes are broken")
+    assert "Secret" not in err
+
+
+def test_a_register_to_compare_names_the_column_of_its_numbers(nsor: Nsor, tmp_path: Path) -> None:
+    file = tmp_path / "ours.csv"
+    file.write_text("91234-0000000-1\n")
+    code, _, err = nsor("reconcile", str(file))
+    assert (code, err) == (4, f"error: the header of {file} names no column 'cnic'\n")
 
 
 def test_status_is_a_table_with_a_line_for_each_node(nsor: Nsor, sdk_hub: ScriptedHub) -> None:

@@ -13,7 +13,7 @@ from nsor.common.v1.officer_pb2 import PURPOSE_VETTING, OfficerContext
 from nsor.lookup.v1.lookup_service_pb2 import CheckCnicsResponse
 from nsor_client import InternalError, Unavailable
 from nsor_client.cli import main
-from nsor_client.roster import questions
+from nsor_client.roster import Roster, questions
 from tests.support.rosters import answer, answer_all
 from tests.support.sdk_hub import CertificateAuthority, ScriptedHub, closed, gathered, refuse, step
 
@@ -253,6 +253,40 @@ def test_a_roster_without_the_column_is_refused(check: Check, roster: Path) -> N
     assert code == 4
     assert "names no column 'cnic'" in err
     assert "9123412345671" not in err
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        ('name,cnic\nA,1\n"Secret,h2\nC,3\nD,h4\n', "row 2"),
+        ('name,cnic\nA,1\n\n"Secret,2\n", h3\n', "row 3"),
+        ('name,cnic\nA,1\n"Secret" B,2\n', "row 2"),
+        ('name,cnic\nA,1\nB,"Secret', "row 2"),
+        ("name,cnic\nA,1\n" + "Secret" * 30_000 + ",2\n", "row 2"),
+        ('name,"cnic\nSecret,1\n', "the header"),
+    ],
+)
+def test_a_row_that_could_swallow_others_is_refused_before_anybody_is_asked_about(
+    check: Check, sdk_hub: ScriptedHub, roster: Path, content: str, where: str
+) -> None:
+    texts = asked(sdk_hub)
+    roster.write_text(content)
+    code, _, err = check()
+    assert (code, texts()) == (4, [])
+    assert err.startswith(f"error: {where} of {roster} cannot be read: its quotes are broken")
+    assert "Secret" not in err
+
+
+def test_quotes_in_their_places_are_read(roster: Path) -> None:
+    roster.write_bytes(b'"cnic",name\r\n"1","A ""B"", C"\r\n2,D "E" F\r\n3,\xff\r\n')
+    assert list(Roster(roster, "cnic")) == [(1, "1"), (2, "2"), (3, "3")]
+
+
+def test_a_roster_is_what_its_digest_stands_for_whatever_becomes_of_the_file(roster: Path) -> None:
+    read = Roster(roster, "cnic")
+    roster.write_text("cnic\n9\n")
+    assert list(read) == list(read) == [(1, "1"), (2, "h2"), (3, ""), (5, "4")]
+    assert read.digest != Roster(roster, "cnic").digest
 
 
 def test_a_roster_printed_as_json_is_one_answer_a_line(check: Check, sdk_hub: ScriptedHub, roster: Path) -> None:

@@ -3,8 +3,8 @@
 import csv
 import hashlib
 from collections.abc import Iterable, Iterator
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
-from typing import TextIO
 
 from nsor.common.v1.officer_pb2 import OfficerContext
 from nsor.lookup.v1.lookup_service_pb2 import (
@@ -59,11 +59,36 @@ def answers(response: CheckCnicsResponse) -> Iterator[CheckCnicResponse]:
         yield result
 
 
+def csv_rows(source: Iterable[str], file: Path) -> Iterator[list[str]]:
+    """The cells of the header of a CSV file and of each row after it, a line each; none for an empty line.
+
+    Each line is read by itself: a quote that is never closed would make one cell of all that follows, and the people in
+    it would be asked about no more.
+
+    Args:
+        source: its lines.
+        file: for the message of an error.
+
+    Raises:
+        RosterFileError: the quotes of a row are broken, it goes on in the next line, or a cell is longer than any of a
+            roster.
+    """
+    for number, line in enumerate(source):
+        try:
+            [cells] = csv.reader([line], strict=True)
+        except csv.Error as error:
+            where = f"row {number}" if number else "the header"
+            problem = "its quotes are broken, it goes on in the next line, or a cell is too long"
+            raise RosterFileError(f"{where} of {file} cannot be read: {problem}") from error
+        yield cells
+
+
 class Roster:
-    """A CSV file with a column of numbers, read row by row.
+    """A CSV file with a column of numbers, read as a whole when this is made: what becomes of it later changes nothing.
 
     Iterating gives the number of each row, counted from 1 without the header, and the text of its number; it is empty
-    where the row ends before that column. Empty lines are skipped, and counted.
+    where the row ends before that column. A row is one line, so a cell must not go over several. Empty lines are
+    skipped, and counted.
 
     Args:
         column: its name in the header, in any case.
@@ -73,32 +98,21 @@ class Roster:
         at_most: an upper bound of the number of rows.
 
     Raises:
-        RosterFileError: the header has no such column; while iterating: a cell is longer than any of a roster.
+        RosterFileError: the header has no such column, or a row cannot be read, see `csv_rows`.
         OSError: the file cannot be read.
     """
 
     def __init__(self, path: Path, column: str) -> None:
-        self._path = path
         content = path.read_bytes()
         self.digest = hashlib.sha256(content).hexdigest()[:16]
-        self.at_most = content.count(b"\n") + 1
-        with self._open() as file:
-            header = [cell.strip().lower() for cell in next(csv.reader(file), list[str]())]
+        # What is not UTF-8 spoils its own row only.
+        rows = csv_rows(TextIOWrapper(BytesIO(content), encoding="utf-8-sig", errors="replace", newline=""), path)
+        header = [cell.strip().lower() for cell in next(rows, list[str]())]
         if column.lower() not in header:
             raise RosterFileError(f"the header of {path} names no column {column!r}")
-        self._column = header.index(column.lower())
+        place = header.index(column.lower())
+        self._texts = [(cells[place] if place < len(cells) else "") if cells else None for cells in rows]
+        self.at_most = len(self._texts)
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
-        with self._open() as file:
-            rows = csv.reader(file)
-            next(rows)
-            try:
-                for number, cells in enumerate(rows, 1):
-                    if cells:
-                        yield number, cells[self._column] if self._column < len(cells) else ""
-            except csv.Error as error:
-                raise RosterFileError(f"line {rows.line_num + 1} of {self._path} cannot be read") from error
-
-    def _open(self) -> TextIO:
-        # What is not UTF-8 spoils its own row only.
-        return self._path.open(encoding="utf-8-sig", errors="replace", newline="")
+        return ((number, text) for number, text in enumerate(self._texts, 1) if text is not None)

@@ -125,15 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         lines, code = list(failures.describe(error)), failures.exit_code(error)
     except CredentialsError as error:
         lines, code = [f"error: {error}"], failures.USAGE
-    except (
-        InputError,
-        MirrorError,
-        OutboxError,
-        ResultFileError,
-        RosterFileError,
-        RowFileError,
-        reconciling.NumberFileError,
-    ) as error:
+    except (InputError, MirrorError, OutboxError, ResultFileError, RosterFileError, RowFileError) as error:
         lines, code = [f"error: {error}"], failures.INVALID
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""  # a disk that is full names no file

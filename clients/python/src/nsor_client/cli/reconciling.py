@@ -3,42 +3,33 @@
 import csv
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import typer
 
 from nsor_client.cli import failures
 from nsor_client.cli.session import InputError, Session
 from nsor_client.reconciling import Reconciliation
+from nsor_client.roster import Roster
 
 _SHOWN = 10
 
 
-class NumberFileError(Exception):
-    """A file that cannot be read as numbers. The message holds nothing of its content."""
-
-
-def read(path: Path, source: TextIO) -> dict[str, int]:
-    """The numbers of a file, each with its row: column `cnic` of a CSV file, or else one in each line.
+def read(path: Path) -> dict[str, int]:
+    """The numbers of a file, each with its row: column `cnic` of a CSV file, or else one in each line; - is stdin.
 
     Raises:
-        NumberFileError: it has no such column.
+        RosterFileError: it is a CSV file without such a column, or with a row that cannot be read.
     """
-    return {cnic.strip(): row for row, cnic in enumerate(_cells(path, source), 1) if cnic.strip()}
-
-
-def _cells(path: Path, source: TextIO) -> Iterator[str]:
-    if path.suffix != ".csv":
-        yield from source
-        return
-    rows = csv.DictReader(source)
-    if "cnic" not in (rows.fieldnames or ()):
-        raise NumberFileError(f"{path} has no column cnic")
-    for row in rows:
-        yield row["cnic"] or ""
+    if path.suffix == ".csv":
+        rows = list(Roster(path, "cnic"))
+    else:
+        with nullcontext(sys.stdin) if str(path) == "-" else path.open(encoding="utf-8-sig") as source:
+            rows = list(enumerate(source, 1))
+    return {cnic.strip(): row for row, cnic in rows if cnic.strip()}
 
 
 def differences(found: Reconciliation, rows: Mapping[str, int]) -> list[tuple[str, str]]:
@@ -91,8 +82,7 @@ def reconcile(
     """
     session = Session.of(context)
     try:
-        with nullcontext(sys.stdin) if str(file) == "-" else file.open(encoding="utf-8-sig", newline="") as source:
-            rows = read(file, source)
+        rows = read(file)
         with session.client() as client:
             found = client.reconcile(rows, everything=everything)
     except (UnicodeDecodeError, ValueError) as error:

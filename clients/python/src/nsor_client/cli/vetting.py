@@ -1,9 +1,7 @@
 """`nsor vetting`: who an institution watches, and what it is told of them."""
 
-import csv
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +21,7 @@ from nsor_client.cli.session import (
     Session,
     officer_context,
 )
+from nsor_client.roster import csv_rows
 
 app = typer.Typer(no_args_is_help=True, help="Watch the people you employ: alerts instead of checks again and again.")
 
@@ -52,16 +51,16 @@ def add(
     """
     session = Session.of(context)
     who = officer_context(officer, purpose, fir)
-    rows, row = _people(file), 1
+    rows = list(_people(file))  # all of them: of a file that cannot be read nobody is sent
     with session.client() as client:
-        while people := list(islice(rows, _AT_ONCE)):
+        while batch := rows[:_AT_ONCE]:
+            del rows[:_AT_ONCE]
             try:
-                added = client.add_watched_people(people, officer=who)
+                added = client.add_watched_people([person for _, person in batch], officer=who)
             except InvalidRequest:
-                session.note(f"people[0] is row {row} of the file; rows before it are on the list.")
+                session.note(f"people[0] is row {batch[0][0]} of the file; rows before it are on the list.")
                 raise
             session.show(added, _added)
-            row += len(people)
 
 
 @app.command("list")
@@ -134,19 +133,22 @@ def watch(
                 session.note(f"To continue: nsor vetting watch --after {last}")
 
 
-def _people(file: Path) -> Iterator[NewWatchedPerson]:
-    """The people in the rows of a file."""
+def _people(file: Path) -> Iterator[tuple[int, NewWatchedPerson]]:
+    """The people in the rows of a file, each with the number of the row."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as source:
-            rows = csv.DictReader(source)
-            missing = {"cnic", "consent_reference"}.difference(rows.fieldnames or ())
+            rows = csv_rows(source, file)
+            header = next(rows, list[str]())
+            missing = {"cnic", "consent_reference"}.difference(header)
             if missing:
                 raise InputError(f"the header of {file} names no column {' and no column '.join(sorted(missing))}")
-            for row in rows:
-                fields = {name: row.get(name) or "" for name in ("cnic", "consent_reference", "reference")}
-                yield NewWatchedPerson(**fields)
-    except (csv.Error, UnicodeDecodeError):
-        raise InputError(f"{file} is not a CSV file in UTF-8") from None
+            for number, cells in enumerate(rows, 1):
+                row = dict(zip(header, cells, strict=False))
+                fields = {name: row.get(name, "") for name in ("cnic", "consent_reference", "reference")}
+                if cells:
+                    yield number, NewWatchedPerson(**fields)
+    except UnicodeDecodeError:
+        raise InputError(f"{file} is not in UTF-8") from None
 
 
 def _added(response: AddWatchedPeopleResponse) -> str:
