@@ -3,6 +3,7 @@
 import csv
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from nsor.common.v1.officer_pb2 import PURPOSE_VETTING, OfficerContext
 from nsor.lookup.v1.lookup_service_pb2 import CheckCnicsResponse
 from nsor_client import InternalError, Unavailable
 from nsor_client.cli import main
+from nsor_client.cli.checking import COLUMNS
+from nsor_client.cli.results import ResultFile
 from nsor_client.roster import Roster, questions
 from tests.support.rosters import answer, answer_all
 from tests.support.sdk_hub import CertificateAuthority, ScriptedHub, closed, gathered, refuse, step
@@ -245,6 +248,56 @@ def test_a_file_of_something_else_is_left_as_it_is(check: Check, sdk_hub: Script
     code, _, err = check()
     assert (code, roster.with_name("result.csv").read_text()) == (4, "my only copy")
     assert "is something else" in err
+
+
+def test_two_runs_do_not_write_one_result(check: Check, sdk_hub: ScriptedHub, roster: Path) -> None:
+    sdk_hub.on["CheckCnics"] = answer_all
+    result = roster.with_name("result.csv")
+    with closing(ResultFile(result, COLUMNS, Roster(roster, "cnic").digest)) as first:
+        first.add(1, "NO_RECORD", "1", "", "")
+        before = result.read_bytes()
+        code, _, err = check()
+        assert (code, result.read_bytes()) == (4, before)
+        assert err == f"error: another process writes {result}: wait for its end\n"
+    assert check()[0] == 10
+    assert rows(roster) == WHOLE
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda lines: [lines[0], lines[2], lines[1]],  # out of order
+        lambda lines: [*lines, lines[-1]],
+        lambda lines: [*lines, lines[-1].replace("5,", "x,", 1)],
+        lambda lines: [*lines, "6" + lines[-1].removeprefix("5").replace("NO_RECORD", "NO_RE")],
+        lambda lines: [*lines, "6,NO_RECORD"],
+        lambda lines: [*lines[:2], lines[2].replace('"', "", 1), *lines[3:]],
+        lambda lines: [*lines, "\udcff"],
+    ],
+)
+def test_a_result_that_is_damaged_is_left_as_it_is(
+    check: Check, sdk_hub: ScriptedHub, roster: Path, damage: Callable[[list[str]], list[str]]
+) -> None:
+    sdk_hub.on["CheckCnics"] = answer_all
+    check()
+    result = roster.with_name("result.csv")
+    lines = result.read_text(encoding="utf-8").split("\n")[:-1]
+    result.write_text("\n".join(damage(lines)) + "\n", encoding="utf-8", errors="surrogateescape")
+    before = result.read_bytes()
+    code, _, err = check()
+    assert (code, result.read_bytes()) == (4, before)
+    assert err == f"error: {result} is damaged: give a file that does not exist yet\n"
+
+
+def test_a_result_that_others_could_read_becomes_that_of_its_owner(
+    check: Check, sdk_hub: ScriptedHub, roster: Path
+) -> None:
+    sdk_hub.on["CheckCnics"] = answer_all
+    check()
+    result = roster.with_name("result.csv")
+    result.chmod(0o644)
+    check()
+    assert stat.S_IMODE(result.stat().st_mode) == 0o600
 
 
 def test_a_roster_without_the_column_is_refused(check: Check, roster: Path) -> None:

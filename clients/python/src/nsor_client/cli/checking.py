@@ -49,7 +49,7 @@ class Results:
         counts: rows by outcome, such as "HIT".
 
     Raises:
-        ResultFileError: the file is none of results, or that of another roster.
+        ResultFileError: the file is none of results, or that of another roster; it is damaged, or being written.
         OSError: it cannot be read or written.
     """
 
@@ -57,9 +57,16 @@ class Results:
         self._file = ResultFile(path, COLUMNS, roster.digest)
         self.last_row = 0
         self.counts: Counter[str] = Counter()
-        for row in self._file.earlier():
-            self.last_row = int(row["row"])
-            self.counts[row["outcome"]] += 1
+        try:
+            for row in self._file.earlier:
+                # Rows out of order are those of two runs at once: what is missing between them cannot be known.
+                if int(row["row"]) <= self.last_row or row["outcome"] not in _FINAL.values():
+                    raise self._file.damaged()
+                self.last_row = int(row["row"])
+                self.counts[row["outcome"]] += 1
+        except BaseException:
+            self._file.close()
+            raise
 
     def add(self, row: int, result: CheckCnicResponse) -> None:
         """Writes the result of a row."""

@@ -51,7 +51,7 @@ class Report:
         self.refused = Counter[str]()
         self.first_refused = list[str]()
         self.known = set[int]()
-        for row in file.earlier() if file else ():
+        for row in file.earlier if file else ():
             self.known.add(int(row["row"]))
             self._count(int(row["row"]), row["result"], row["reason"], row["fields"])
 

@@ -2,9 +2,13 @@
 
 import csv
 import os
-from collections.abc import Iterator, Sequence
+import sqlite3
+from collections.abc import Sequence
+from contextlib import ExitStack
 from io import StringIO
 from pathlib import Path
+
+from nsor_client import sqlite_file
 
 
 class ResultFileError(Exception):
@@ -14,8 +18,9 @@ class ResultFileError(Exception):
 class ResultFile:
     """A CSV file of results, a line for each row; what an earlier run wrote stays.
 
-    Its last column is the digest of the file that the rows are of, so that the results of another one cannot go on
-    with it.
+    Its first column is the number of the row. The last is the digest of the file that the rows are of, so that the
+    results of another one cannot go on with it. It is for the eyes of its owner only, since results can name a person,
+    and for one process at a time: beside it lies an empty file that is the lock.
 
     Attributes:
         earlier: the lines that were there, by column; one that an earlier run did not finish is taken out.
@@ -25,42 +30,56 @@ class ResultFile:
         digest: of the file that the rows are of.
 
     Raises:
-        ResultFileError: the file is none of results, or that of another file.
+        ResultFileError: the file is none of results, or that of another file; it is damaged, or being written.
         OSError: it cannot be read or written.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], digest: str) -> None:
+        self._path = path
         self._columns = columns
         self._digest = digest
-        # For its owner only: results can name a person.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        self._file = open(descriptor, "r+", encoding="utf-8", newline="", buffering=1)  # noqa: SIM115, PTH123
-        try:
-            self._continue(path)
-        except BaseException:
-            self._file.close()
-            raise
+        with ExitStack() as opened:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            self._file = opened.enter_context(open(descriptor, "r+", encoding="utf-8", newline="", buffering=1))  # noqa: PTH123
+            try:
+                opened.enter_context(sqlite_file.alone(path.with_name(path.name + ".writing")))
+            except (sqlite_file.FileBusy, sqlite3.Error) as error:
+                raise ResultFileError(f"another process writes {path}: wait for its end") from error
+            self._continue()
+            self._open = opened.pop_all()
 
-    def _continue(self, path: Path) -> None:
-        content, header = path.read_bytes(), (",".join(self._columns) + "\n").encode()
+    def _continue(self) -> None:
+        content, header = self._path.read_bytes(), (",".join(self._columns) + "\n").encode()
         if not (content.startswith(header) or header.startswith(content)):
-            raise ResultFileError(f"{path} is something else: give a file that does not exist yet")
-        self._whole = content[: content.rfind(b"\n") + 1].decode()
-        if any(row[self._columns[-1]] != self._digest for row in self.earlier()):
-            raise ResultFileError(f"{path} has the results of another {self._columns[-1]}: give another file")
-        self._file.truncate(len(self._whole.encode()))
+            raise ResultFileError(f"{self._path} is something else: give a file that does not exist yet")
+        whole = content[: content.rfind(b"\n") + 1]
+        self.earlier = self._read(whole)
+        self._path.chmod(0o600)  # it may have been there, or been copied, with another mode
+        self._file.truncate(len(whole))
         self._file.seek(0, os.SEEK_END)
-        if not self._whole:
+        if not whole:
             self._file.write(header.decode())
 
-    def earlier(self) -> Iterator[dict[str, str]]:
-        """The results that an earlier run has written, but for a last line that it did not finish."""
-        return csv.DictReader(StringIO(self._whole, newline=""))
+    def _read(self, whole: bytes) -> list[dict[str, str]]:
+        try:
+            _, *lines = csv.reader(StringIO(whole.decode() or "\n", newline=""), strict=True)
+            rows = [dict(zip(self._columns, cells, strict=True)) for cells in lines]
+        except (ValueError, csv.Error):
+            raise self.damaged() from None
+        if any(row[self._columns[-1]] != self._digest for row in rows):
+            raise ResultFileError(f"{self._path} has the results of another {self._columns[-1]}: give another file")
+        if not all(row[self._columns[0]].isdecimal() for row in rows):
+            raise self.damaged()
+        return rows
+
+    def damaged(self) -> ResultFileError:
+        """The error where earlier lines cannot be what a run wrote."""
+        return ResultFileError(f"{self._path} is damaged: give a file that does not exist yet")
 
     def add(self, *cells: object) -> None:
         """Writes the result of a row, without the digest."""
         csv.writer(self._file, lineterminator="\n").writerow((*cells, self._digest))
 
     def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
+        """Closes the file, and lets others write it."""
+        self._open.close()
