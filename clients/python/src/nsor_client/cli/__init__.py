@@ -107,7 +107,8 @@ def options(
        2  wrong use, or the files of the node cannot be used
        3  refused: the hub does not accept the node, or does not allow it this
        4  the request, or the file, breaks a rule
-       5  no answer: a write may have taken place, and can be sent again
+       5  no answer now, or too many requests: try again later; a write may
+          have taken place, and can be sent again
        6  import: some rows were refused; outbox send: some writes were
        7  reconcile: the registers differ
      130  interrupted

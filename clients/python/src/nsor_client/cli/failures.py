@@ -92,6 +92,8 @@ ADVICE: dict[ErrorReason.ValueType, str] = {
 
 def exit_code(error: NsorError) -> int:
     """Exit code of the command that failed so; `nsor --help` lists them."""
+    if error.reason == ErrorReason.ERROR_REASON_TOO_MANY_REQUESTS:
+        return UNAVAILABLE  # of its status only this passes with time: what is too large stays so
     return _EXIT_CODES.get(type(error), OTHER)
 
 
