@@ -185,6 +185,13 @@ def test_check_says_who_asks_and_why(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
     assert (investigation.officer.purpose, investigation.cnic) == (PURPOSE_INVESTIGATION, "3520200000001")
 
 
+def test_a_text_that_is_too_long_is_not_cut_to_one_that_is_not(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
+    sdk_hub.answer("CheckCnic", CheckCnicResponse(outcome=OUTCOME_INVALID_CNIC))
+    nsor("check", "-", stdin="9123400000001" + " " * 1987 + "9123400000002")
+    [request] = sdk_hub.requests["CheckCnic"]
+    assert len(request.cnic) > 2000, "more than the contract allows, so that the hub refuses it"
+
+
 def test_json_is_one_object_a_line_with_the_names_of_the_contract(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
     sdk_hub.answer("CheckCnic", CheckCnicResponse(outcome=OUTCOME_HIT, masked_cnic="m"))
     code, out, err = nsor("--json", "check", "1")
@@ -367,6 +374,8 @@ def test_notices_are_recorded_and_listed(nsor: Nsor, sdk_hub: ScriptedHub) -> No
         ("UNAUTHENTICATED", "ERROR_REASON_CERTIFICATE_EXPIRED", 3),
         ("INVALID_ARGUMENT", "ERROR_REASON_INVALID_FIELD", 4),
         ("DEADLINE_EXCEEDED", "ERROR_REASON_UNSPECIFIED", 5),
+        ("RESOURCE_EXHAUSTED", "ERROR_REASON_TOO_MANY_REQUESTS", 5),
+        ("RESOURCE_EXHAUSTED", "ERROR_REASON_MESSAGE_TOO_LARGE", 1),
         ("NOT_FOUND", "ERROR_REASON_OFFENDER_NOT_FOUND", 1),
         ("ALREADY_EXISTS", "ERROR_REASON_OF_NEXT_YEAR", 1),
     ],

@@ -11,7 +11,15 @@ import grpc
 import pytest
 
 from nsor.common.v1.officer_pb2 import PURPOSE_VETTING, OfficerContext
-from nsor.lookup.v1.lookup_service_pb2 import CheckCnicsResponse
+from nsor.lookup.v1.lookup_service_pb2 import (
+    CANNOT_ANSWER_REASON_DISCLOSURE_OFF,
+    CANNOT_ANSWER_REASON_POLICY_UNKNOWN,
+    CANNOT_ANSWER_REASON_STALE_DATA,
+    OUTCOME_CANNOT_ANSWER,
+    CannotAnswerReason,
+    CheckCnicResponse,
+    CheckCnicsResponse,
+)
 from nsor_client import InternalError, Unavailable
 from nsor_client.cli import main
 from nsor_client.cli.checking import COLUMNS
@@ -220,6 +228,29 @@ def test_a_hub_that_cannot_answer_is_asked_again_by_the_next_run(
     texts = asked(sdk_hub)
     assert check()[0] == 10
     assert (rows(roster), texts()) == (WHOLE, ["", "4"])
+
+
+@pytest.mark.parametrize(
+    ("reason", "says"),
+    [
+        (CANNOT_ANSWER_REASON_STALE_DATA, "The data may be out of date. Nobody was checked: ask again later."),
+        (CANNOT_ANSWER_REASON_DISCLOSURE_OFF, "The disclosure policy of NPB does not allow this node an answer."),
+        (CANNOT_ANSWER_REASON_POLICY_UNKNOWN, "The hub cannot answer now. Nobody was checked: ask again later."),
+    ],
+)
+def test_why_the_hub_cannot_answer_is_told(
+    check: Check, sdk_hub: ScriptedHub, reason: CannotAnswerReason.ValueType, says: str
+) -> None:
+    none = CheckCnicResponse(outcome=OUTCOME_CANNOT_ANSWER, cannot_answer_reason=reason)
+
+    def falter(requests: Iterator[Any], _: grpc.ServicerContext) -> Iterator[CheckCnicsResponse]:
+        next(requests)
+        yield CheckCnicsResponse(results=[answer("1"), answer("2"), answer(""), none])
+
+    sdk_hub.on["CheckCnics"] = falter
+    code, _, err = check()
+    assert code == 12
+    assert err.startswith(f"Stopped at row 5. {says}")
 
 
 def test_a_line_that_breaks_is_told(check: Check, sdk_hub: ScriptedHub, roster: Path) -> None:

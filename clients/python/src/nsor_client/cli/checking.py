@@ -5,10 +5,9 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from nsor.common.v1.officer_pb2 import OfficerContext
@@ -32,6 +31,9 @@ from nsor_client.roster import Roster
 
 COLUMNS = ("row", "outcome", "number", "person", "as_of_time", "roster")
 """Of the result file. The number is masked; `roster` is the roster's digest: no other goes on with it."""
+
+_LONGEST = 2000
+"""Characters around a number at most, by the contract."""
 
 # Outcomes that are results, the gravest first.
 _FINAL = {
@@ -87,18 +89,9 @@ class Results:
 
 
 def check_rows(
-    client: Client,
-    roster: Roster,
-    results: Results,
-    officer: OfficerContext,
-    revision: str,
-    console: Console,
-    out: TextIO | None,
+    session: Session, client: Client, roster: Roster, results: Results, officer: OfficerContext, revision: str
 ) -> Outcome.ValueType:
-    """Checks the rows that have no result yet. Stops where the hub cannot answer: that is no result.
-
-    Args:
-        out: where to print each answer as JSON, or None.
+    """Checks the rows that have no result yet. Stops where the hub cannot answer, and says why: that is no result.
 
     Returns the gravest outcome of the whole file: cannot answer, hit, not a CNIC, no record.
     """
@@ -112,15 +105,17 @@ def check_rows(
                 yield text
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=session.err, transient=True, disable=not session.err.is_terminal) as progress:
         task = progress.add_task("rows", total=roster.at_most, completed=results.last_row)
         with closing(client.check_many(texts(), officer=officer, at_least_revision=revision)) as answers:
             for answer in answers:
-                if out:
-                    out.write(to_json(answer) + "\n")
+                row = asked.popleft()
+                if session.json:
+                    sys.stdout.write(to_json(answer) + "\n")
                 if answer.outcome not in _FINAL:
+                    session.note(f"Stopped at row {row}. {render.meaning(answer)}")
                     return Outcome.OUTCOME_CANNOT_ANSWER
-                results.add(asked.popleft(), answer)
+                results.add(row, answer)
                 progress.update(task, completed=results.last_row)
     return next(
         (outcome for outcome, name in _FINAL.items() if results.counts[name]),
@@ -164,10 +159,12 @@ def check(
 
     With --file each row gets a line in --out: row (from 1, without the
     header), outcome, number (masked), person (as far as disclosed),
-    as_of_time and roster (a digest of the file). After a cut, or when the
-    hub could not answer, the same command goes on where it was. Ends with
-    12, 5 or 3 if it did not get to the end; or else with 10 if there is a
-    hit, 11 if a row holds no CNIC, 0 if neither.
+    as_of_time and roster (a digest of the file). Each row is one line. After
+    a cut, or when the hub could not answer, the same command goes on where it
+    was. Ends with 10 if there is a hit, 11 if a row holds no CNIC, 0 if
+    neither; if it did not get to the end with 12 (cannot answer; why is said),
+    3 (refused), 4 (a file that cannot be used, or a request that breaks a
+    rule), 5 (no answer now), 1 (any other failure) or 130 (interrupted).
 
     Examples:
 
@@ -182,7 +179,9 @@ def check(
         raise typer.Exit(CHECK_EXIT_CODES[_check_file(session, Roster(file, column), out, who, at_least_revision)])
     if cnic is None or file is not None or out is not None:
         raise typer.BadParameter("give one number, or --file with --out")
-    text = sys.stdin.read(2000) if cnic == "-" else cnic
+    text = (
+        sys.stdin.read(_LONGEST + 1) if cnic == "-" else cnic
+    )  # one more: the hub must not read a number out of a part
     given: GivenConsent | None = None
     if consent:
         given = GivenConsent(name=consent, passcode=passcode or typer.prompt("Passcode", hide_input=True, err=True))
@@ -197,9 +196,8 @@ def _check_file(
 ) -> Outcome.ValueType:
     """Checks what has no result yet, and gives the gravest outcome of the whole roster."""
     with session.client() as client, closing(Results(out, roster)) as results:
-        printed = sys.stdout if session.json else None
         try:
-            return check_rows(client, roster, results, officer, revision, session.err, printed)
+            return check_rows(session, client, roster, results, officer, revision)
         except (Unavailable, DeadlineExceeded, ResourceExhausted, KeyboardInterrupt):
             session.note("The check was cut. The same command goes on where it was.")
             raise

@@ -95,9 +95,8 @@ def person(who: Person | DisclosedPerson) -> str:
 
 def check(response: CheckCnicResponse) -> str:
     """The outcome of a check, the person as far as disclosed, and for when it holds."""
-    title, meaning = _OUTCOMES.get(response.outcome, _OUTCOMES[Outcome.OUTCOME_CANNOT_ANSWER])
-    meaning = _CANNOT_ANSWER.get(response.cannot_answer_reason, meaning)
-    lines = [f"{title}  {response.masked_cnic}".rstrip(), meaning]
+    title, _ = _outcome(response)
+    lines = [f"{title}  {response.masked_cnic}".rstrip(), meaning(response)]
     if name := person(response.person):
         lines.insert(1, name)
     if response.HasField("as_of_time"):
@@ -105,6 +104,15 @@ def check(response: CheckCnicResponse) -> str:
     if response.outcome == Outcome.OUTCOME_NO_RECORD:
         lines.append(_provinces(response))
     return "\n".join(lines)
+
+
+def meaning(response: CheckCnicResponse) -> str:
+    """What an outcome means, and of one that is no answer why there is none."""
+    return _CANNOT_ANSWER.get(response.cannot_answer_reason, _outcome(response)[1])
+
+
+def _outcome(response: CheckCnicResponse) -> tuple[str, str]:
+    return _OUTCOMES.get(response.outcome, _OUTCOMES[Outcome.OUTCOME_CANNOT_ANSWER])
 
 
 def _provinces(response: CheckCnicResponse | GetFederationStatusResponse) -> str:
