@@ -185,11 +185,16 @@ def test_check_says_who_asks_and_why(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
     assert (investigation.officer.purpose, investigation.cnic) == (PURPOSE_INVESTIGATION, "3520200000001")
 
 
-def test_a_text_that_is_too_long_is_not_cut_to_one_that_is_not(nsor: Nsor, sdk_hub: ScriptedHub) -> None:
-    sdk_hub.answer("CheckCnic", CheckCnicResponse(outcome=OUTCOME_INVALID_CNIC))
-    nsor("check", "-", stdin="9123400000001" + " " * 1987 + "9123400000002")
-    [request] = sdk_hub.requests["CheckCnic"]
-    assert len(request.cnic) > 2000, "more than the contract allows, so that the hub refuses it"
+@pytest.mark.parametrize("command", [["check"], ["offender", "find"], ["mirror", "check", "--mirror", "{}"]])
+def test_of_a_text_that_is_too_long_no_part_is_read(
+    nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path, command: list[str]
+) -> None:
+    mirror = tmp_path / "mirror.db"
+    mirror.touch()
+    text = "9123400000001" + " " * 1987 + "9123400000002"
+    code, out, err = nsor(*(part.format(mirror) for part in command), "-", stdin=text)
+    assert (code, out, sdk_hub.requests) == (4, "", {})
+    assert err == "error: the text is longer than 2000 characters\n"
 
 
 def test_json_is_one_object_a_line_with_the_names_of_the_contract(nsor: Nsor, sdk_hub: ScriptedHub) -> None:

@@ -25,15 +25,13 @@ from nsor_client.cli.session import (
     PurposeOption,
     Session,
     officer_context,
+    typed,
 )
 from nsor_client.protojson import to_json
 from nsor_client.roster import Roster
 
 COLUMNS = ("row", "outcome", "number", "person", "as_of_time", "roster")
 """Of the result file. The number is masked; `roster` is the roster's digest: no other goes on with it."""
-
-_LONGEST = 2000
-"""Characters around a number at most, by the contract."""
 
 # Outcomes that are results, the gravest first.
 _FINAL = {
@@ -179,9 +177,7 @@ def check(
         raise typer.Exit(CHECK_EXIT_CODES[_check_file(session, Roster(file, column), out, who, at_least_revision)])
     if cnic is None or file is not None or out is not None:
         raise typer.BadParameter("give one number, or --file with --out")
-    text = (
-        sys.stdin.read(_LONGEST + 1) if cnic == "-" else cnic
-    )  # one more: the hub must not read a number out of a part
+    text = typed(cnic)
     given: GivenConsent | None = None
     if consent:
         given = GivenConsent(name=consent, passcode=passcode or typer.prompt("Passcode", hide_input=True, err=True))

@@ -15,7 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from nsor.lookup.v1.lookup_service_pb2 import Outcome
 from nsor_client import LineState
 from nsor_client.cli import render
-from nsor_client.cli.session import CHECK_EXIT_CODES, Session
+from nsor_client.cli.session import CHECK_EXIT_CODES, Session, typed
 from nsor_client.mirror import MAX_AGE, Mirror, MirrorAnswer, MirrorStatus, Step, make_key, read_key
 from nsor_client.protojson import to_json
 
@@ -207,7 +207,7 @@ def check_mirror(
       nsor --json mirror check - --mirror mirror.db --max-age 600 < number.txt
     """
     session = Session.of(context)
-    text = sys.stdin.read(2000) if cnic == "-" else cnic
+    text = typed(cnic)
     with _open(session, mirror, key, max_age) as copy:
         answer = copy.check(text)
     print(check(answer, max_age, as_json=session.json))

@@ -24,6 +24,7 @@ from nsor_client.cli.session import (
     as_read,
     officer_context,
     parse,
+    typed,
 )
 
 app = typer.Typer(no_args_is_help=True, help="Read and enter records of convicts.")
@@ -170,7 +171,7 @@ def find(
     """
     session = Session.of(context)
     who = officer_context(officer, purpose, fir)
-    text = (sys.stdin.read(2000) if number == "-" else number).strip()
+    text = typed(number).strip()
     with session.client() as client:
         match kind:
             case DocumentKind.cnic:

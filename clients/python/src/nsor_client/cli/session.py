@@ -64,6 +64,8 @@ CHECK_EXIT_CODES = {
     Outcome.OUTCOME_CANNOT_ANSWER: 12,
 }
 
+_LONGEST = 2000  # characters around a number, by the contract
+
 
 class InputError(Exception):
     """What was given cannot be read. The message quotes nothing of it."""
@@ -106,6 +108,18 @@ class Session:
     def note(self, text: str) -> None:
         """Says something that is not the result."""
         self.err.out(text, highlight=False)
+
+
+def typed(argument: str) -> str:
+    """An argument, or for "-" what standard input holds, which so is in no list of processes.
+
+    Raises:
+        InputError: it is more than a hub takes: a number read out of a part could be another person's.
+    """
+    text = sys.stdin.read(_LONGEST + 1) if argument == "-" else argument
+    if len(text) > _LONGEST:
+        raise InputError(f"the text is longer than {_LONGEST} characters")
+    return text
 
 
 def officer_context(officer: str | None, purpose: PurposeName, fir: str) -> OfficerContext:
