@@ -10,8 +10,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -666,6 +667,62 @@ def test_people_of_a_file_are_put_on_the_watch_list(nsor: Nsor, sdk_hub: Scripte
     assert nsor("vetting", "add", str(file))[:2] == (0, "2 put on the watch list, 0 were on it already\n")
     [request] = sdk_hub.requests["AddWatchedPeople"]
     assert [(person.cnic, person.consent_reference) for person in request.people] == [("1", "f-1"), ("2", "")]
+
+
+def many_people(folder: Path) -> str:
+    """A file with 1,500 rows of people, and an empty line among them."""
+    file = folder / "people.csv"
+    rows = [f"{number},f" for number in range(1, 1500)]
+    file.write_text("\n".join(["cnic,consent_reference", "", *rows]) + "\n")
+    return str(file)
+
+
+def test_a_hub_that_is_told_too_many_people_gets_them_when_it_can(
+    nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path
+) -> None:
+    asked_at = list[float]()
+
+    def slow(request: Any, context: grpc.ServicerContext) -> AddWatchedPeopleResponse:
+        asked_at.append(monotonic())
+        if len(asked_at) in (2, 3):
+            reason = "ERROR_REASON_TOO_MANY_REQUESTS"
+            refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "too fast", reason, retry_after=0.6)
+        return added(request, context)
+
+    sdk_hub.on["AddWatchedPeople"] = slow
+    code, out, err = nsor("vetting", "add", many_people(tmp_path))
+    assert (code, out.splitlines()) == (0, [f"{n} put on the watch list, 0 were on it already" for n in (1000, 499)])
+    assert err == "The hub takes so many people a second and no more: going on in 1 s.\n" * 2
+    sent = [[person.cnic for person in request.people] for request in sdk_hub.requests["AddWatchedPeople"]]
+    assert sent[1] == sent[2] == sent[3] == [str(number) for number in range(1001, 1500)]
+    assert all(later - earlier >= 0.6 for earlier, later in pairwise(asked_at[1:]))
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "code"),
+    [
+        ("INVALID_ARGUMENT", "ERROR_REASON_INVALID_FIELD", 4),
+        ("FAILED_PRECONDITION", "ERROR_REASON_WATCH_LIST_FULL", 1),
+        ("DEADLINE_EXCEEDED", "ERROR_REASON_UNSPECIFIED", 5),
+        ("RESOURCE_EXHAUSTED", "ERROR_REASON_TOO_MANY_REQUESTS", 5),  # without a time to wait
+    ],
+)
+def test_how_far_the_people_of_a_file_came_is_told(
+    nsor: Nsor, sdk_hub: ScriptedHub, tmp_path: Path, status: str, reason: str, code: int
+) -> None:
+    def refuse_the_second(request: Any, context: grpc.ServicerContext) -> AddWatchedPeopleResponse:
+        if request.people[0].cnic != "1":
+            refuse(context, grpc.StatusCode[status], "what happened", reason)
+        return added(request, context)
+
+    sdk_hub.on["AddWatchedPeople"] = refuse_the_second
+    ended, out, err = nsor("vetting", "add", many_people(tmp_path))
+    assert (ended, out) == (code, "1000 put on the watch list, 0 were on it already\n")
+    assert err.startswith(
+        "people[0] is row 1002 of the file; rows before it are on the list.\n"
+        "The same command can be given again: who is on the list stays.\nerror: what happened\n"
+    )
+    assert "--request-id" not in err
 
 
 @pytest.mark.parametrize("broken", ['"Secret,f\n3,f\n4,f\n', '"Secret" 2,f\n', '3,"Secret'])

@@ -1,15 +1,18 @@
 """`nsor vetting`: who an institution watches, and what it is told of them."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from nsor.common.v1.error_reason_pb2 import ErrorReason
+from nsor.common.v1.officer_pb2 import OfficerContext
 from nsor.lookup.v1.vetting_service_pb2 import AddWatchedPeopleResponse, NewWatchedPerson, WatchAlertsResponse
 from nsor.lookup.v1.watch_list_pb2 import Alert, WatchedPerson
-from nsor_client import InvalidRequest, LineState
+from nsor_client import Client, LineState, NsorError, ResourceExhausted
 from nsor_client.cli import render
 from nsor_client.cli.session import (
     FirOption,
@@ -43,7 +46,9 @@ def add(
     two go by letters, digits and ._/:#- and must not name anybody.
 
     The whole roster can be sent again at any time: who is on the list stays.
-    Whether somebody is on the register, nsor vetting watch tells.
+    Each row is one line. A long roster takes its time: where the hub asks to
+    wait, this waits and goes on. Whether somebody is on the register, nsor
+    vetting watch tells.
 
     Example:
 
@@ -56,9 +61,12 @@ def add(
         while batch := rows[:_AT_ONCE]:
             del rows[:_AT_ONCE]
             try:
-                added = client.add_watched_people([person for _, person in batch], officer=who)
-            except InvalidRequest:
+                added = _add(session, client, [person for _, person in batch], who)
+            except (NsorError, KeyboardInterrupt) as error:
                 session.note(f"people[0] is row {batch[0][0]} of the file; rows before it are on the list.")
+                session.note("The same command can be given again: who is on the list stays.")
+                if isinstance(error, NsorError):
+                    error.request_id = ""  # or it would be advised to give it, which this command cannot take
                 raise
             session.show(added, _added)
 
@@ -131,6 +139,20 @@ def watch(
         finally:
             if last:
                 session.note(f"To continue: nsor vetting watch --after {last}")
+
+
+def _add(
+    session: Session, client: Client, people: Sequence[NewWatchedPerson], officer: OfficerContext
+) -> AddWatchedPeopleResponse:
+    """Puts people on the list; waits as long as the hub asks for where it is told too many at once."""
+    while True:
+        try:
+            return client.add_watched_people(people, officer=officer)
+        except ResourceExhausted as error:
+            if error.reason != ErrorReason.ERROR_REASON_TOO_MANY_REQUESTS or not error.retry_after:
+                raise
+            session.note(f"The hub takes so many people a second and no more: going on in {error.retry_after:.0f} s.")
+            time.sleep(error.retry_after)
 
 
 def _people(file: Path) -> Iterator[tuple[int, NewWatchedPerson]]:
