@@ -249,18 +249,22 @@ class Client:
         """Tells whether the holder of a CNIC is on the register, in one of four outcomes.
 
         `OUTCOME_NO_RECORD` does not mean that the person is clean, and a text that is no CNIC is an outcome,
-        not an error.
+        not an error. `OUTCOME_CANNOT_ANSWER` is no result: ask again, where `cannot_answer_reason` says that it helps.
 
         Args:
             cnic: the number as it was typed: any digits, dashes and spaces, words around it.
+            officer: stands in the audit log with what was asked, and has a limit besides that of the node.
             at_least_revision: the answer must be as new as this revision, for example that of a write of
-                one's own.
+                one's own. The hub waits for it for 10 s, or until half a second before the deadline if that is sooner.
             end_user: of a gateway: what stands for the person who asks it, 16 to 32 octets.
             consent: of the person checked, with the passcode that they told, see `request_consent`. It is spent by the
                 answer; if that gets lost on the way, the person has to be asked once more.
 
         Raises:
-            PermissionDenied: the passcode is wrong (the metadata tell the `tries_left`), or the consent is no good.
+            PermissionDenied: the passcode is wrong (the metadata tell the `tries_left`), or the consent is no good:
+                CONSENT_NOT_VALID also where the answer to an earlier try, the client's own among them, got lost.
+            Unavailable: among others REVISION_NOT_REACHED, the hub does not have `at_least_revision` yet.
+            ResourceExhausted: the node, the officer or the end user asked too much; `retry_after` says when to go on.
         """
         request = CheckCnicRequest(
             cnic=cnic, officer=officer, at_least_revision=at_least_revision, end_user=end_user, consent=consent
@@ -278,18 +282,26 @@ class Client:
         window: int = 4,
         timeout: float | None = None,
     ) -> Generator[CheckCnicResponse]:
-        """Checks many CNICs; gives for each what `check_cnic` would, in their order.
+        """Checks many CNICs; gives for each its result, in their order.
+
+        It is that of `check_cnic`, but with what the disclosure policy tells in rosters (CHANNEL_BATCH): less, or more.
+        `OUTCOME_CANNOT_ANSWER` is no result: ask again, where `cannot_answer_reason` says that it helps.
 
         Numbers are taken as they are needed, and travel in messages of up to 1,000. After a cut, ask again for those
         that have no result yet. Closing the iterator cancels what is under way.
 
         Args:
             cnics: each as it was typed.
-            at_least_revision: every answer must be as new as this revision.
+            officer: stands in the audit log with each number, and has a limit besides that of the node: 5,000 numbers
+                at once, then 50 a second, unless the hub is set otherwise. The hub slows down what is faster, so that a
+                roster of 100,000 takes half an hour.
+            at_least_revision: every answer must be as new as this revision. The hub waits for it for 10 s, or until
+                half a second before the end of `timeout` if that is sooner.
             window: messages at most that are sent and wait for their results.
             timeout: seconds for all; none unless given, since their number is not known.
 
         Raises:
+            Unavailable: among others REVISION_NOT_REACHED, the hub does not have `at_least_revision` yet.
             Exception: what `cnics` raised, after the results of the messages before.
         """
         sizes = deque[int]()
@@ -420,6 +432,12 @@ class Client:
         """Puts up to 1,000 people on this node's watch list, all or none; `watch_alerts` tells of them.
 
         Who is on it already stays, with the references given now, so a whole roster can be sent at any time.
+
+        Args:
+            officer: stands in the audit log with each number; its limits are those of `check_many`.
+
+        Raises:
+            ResourceExhausted: TOO_MANY_REQUESTS, more than the limits allow now; `retry_after` says when to go on.
         """
         request = AddWatchedPeopleRequest(people=people, officer=officer, request_id=request_id or _new_id())
         return self._call(self._vetting.AddWatchedPeople, request, timeout, request.request_id)
