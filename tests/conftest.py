@@ -16,8 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Seven properties of the CNIC parser are so tried with a million texts.
-    settings.register_profile("long", max_examples=150_000, deadline=None)
+    settings.register_profile("long", max_examples=20_000, deadline=None)
     if config.getoption("--long"):
         settings.load_profile("long")
 

@@ -82,6 +82,6 @@ def test_what_is_wrong_with_a_roster_is_said_by_row(nsor: Nsor, tmp_path: Path) 
     code, out, err = nsor("--json", "vetting", "add", roster(tmp_path, *bad))
     assert code == 4
     assert json.loads(out)["added_count"] == 1000, "what stands in the message before is on the list"
-    assert err.startswith("people[0] is row 1001 of the file; rows before it are on the list.\n")
+    assert err.startswith("Rows before 1001 of the file are on the list; people[0] below is row 1001.\n")
     assert "people[1].consent_reference" in err
     assert "Ahmed" not in err

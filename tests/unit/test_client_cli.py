@@ -719,7 +719,7 @@ def test_how_far_the_people_of_a_file_came_is_told(
     ended, out, err = nsor("vetting", "add", many_people(tmp_path))
     assert (ended, out) == (code, "1000 put on the watch list, 0 were on it already\n")
     assert err.startswith(
-        "people[0] is row 1002 of the file; rows before it are on the list.\n"
+        "Rows before 1002 of the file are on the list; people[0] below is row 1002.\n"
         "The same command can be given again: who is on the list stays.\nerror: what happened\n"
     )
     assert "--request-id" not in err

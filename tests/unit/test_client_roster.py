@@ -216,6 +216,25 @@ def test_a_run_that_was_cut_at_any_octet_goes_on(check: Check, sdk_hub: Scripted
         assert texts() == ["1", "h2", "", "4"][kept:]
 
 
+def test_a_roster_goes_on_by_itself_on_another_line(check: Check, sdk_hub: ScriptedHub, roster: Path) -> None:
+    """The hub closes every line after a while."""
+    roster.write_text("cnic\n" + "".join(f"{number}\n" for number in range(1, 2502)))
+    texts: list[str] = []
+
+    def answer_once(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[CheckCnicsResponse]:
+        for request in requests:
+            texts.extend(request.cnics)
+            yield CheckCnicsResponse(results=map(answer, request.cnics))
+            if request.cnics[-1] != "2501":
+                refuse(context, grpc.StatusCode.UNAVAILABLE, "closed", "ERROR_REASON_HUB_UNAVAILABLE")
+
+    sdk_hub.on["CheckCnics"] = answer_once
+    code, out, err = check()
+    assert (code, out) == (0, "2501 rows: 2501 no record\n")
+    assert texts == [str(number) for number in range(1, 2502)]
+    assert err.splitlines() == [f"The line was cut after row {row}; going on." for row in (1000, 2000)]
+
+
 def test_a_hub_that_cannot_answer_is_asked_again_by_the_next_run(
     check: Check, sdk_hub: ScriptedHub, roster: Path
 ) -> None:

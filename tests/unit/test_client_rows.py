@@ -28,7 +28,7 @@ OFFENDER = Offender(
         cnic="35202-0000000-1",
         full_name='Bibi "Jan", the elder',
         full_name_ur="بی بی جان",
-        guardian_name="Gul\nKhan",
+        guardian_name="Gul Khan",
         guardian_name_ur="گل خان",
         guardian_relation=GUARDIAN_RELATION_HUSBAND,
         sex=SEX_FEMALE,
@@ -162,6 +162,8 @@ def test_empty_cells_are_fields_that_are_not_set(tmp_path: Path) -> None:
         ("a,b", ("offender", "COLUMN_COUNT")),
         (cells() + ",more", ("offender", "COLUMN_COUNT")),
         ('"a"b,c', ("offender", "MALFORMED_ROW")),
+        (f'"{cells()}', ("offender", "MALFORMED_ROW")),
+        (f'{cells()},"never closed', ("offender", "MALFORMED_ROW")),
     ],
 )
 def test_a_row_that_cannot_be_read_is_refused_and_the_next_one_read(

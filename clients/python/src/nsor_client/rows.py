@@ -88,9 +88,9 @@ class RowFile:
     """A file of convictions, read row by row; CSV or JSON lines by the end of its name.
 
     Iterating gives, for each row, the request to send, or, where the row cannot be read, the result that it
-    has already: refused. Rows count from 1, the header not included. The request_id of a row follows from the
-    content of the file and the number of the row, so that a file can be sent again without entering anybody
-    twice.
+    has already: refused. A row is one line. Rows count from 1, the header not included. The request_id of a
+    row follows from the content of the file and the number of the row, so that a file can be sent again without
+    entering anybody twice.
 
     Attributes:
         at_most: an upper bound of the number of rows: the lines of the file, without the header.
@@ -191,22 +191,26 @@ def _json_rows(lines: Iterator[str]) -> Iterator[ImportOffendersRequest | RowErr
 
 
 def _csv_rows(lines: Iterator[str]) -> Iterator[ImportOffendersRequest | RowError | None]:
-    reader = csv.reader(lines, strict=True)
-    columns = _header(reader)
-    while True:
+    columns = _header(next(lines, ""))
+    for line in lines:
         try:
-            cells = next(reader)
-        except StopIteration:
-            return
+            cells = _cells(line)
         except csv.Error:
-            yield _refusal(("offender", "MALFORMED_ROW", "quotes are open, or in the wrong place"))
-            continue
-        yield _row(columns, cells) if cells else None
+            problem = "quotes are open or in the wrong place, or a cell goes on in the next line"
+            yield _refusal(("offender", "MALFORMED_ROW", problem))
+        else:
+            yield _row(columns, cells) if cells else None
 
 
-def _header(reader: Iterator[list[str]]) -> list[str]:
+def _cells(line: str) -> list[str]:
+    # Each line by itself: a quote that is never closed would make one cell of all records that follow.
+    [cells] = csv.reader([line], strict=True)
+    return cells
+
+
+def _header(line: str) -> list[str]:
     try:
-        columns = [cell.strip().lower() for cell in next(reader, list[str]())]
+        columns = [cell.strip().lower() for cell in _cells(line)]
     except csv.Error as error:
         raise RowFileError("the header cannot be read: its quotes are broken") from error
     # A header that is missing puts a person's data in its place: what stands there is never quoted.

@@ -193,7 +193,15 @@ def _check_file(
     """Checks what has no result yet, and gives the gravest outcome of the whole roster."""
     with session.client() as client, closing(Results(out, roster)) as results:
         try:
-            return check_rows(session, client, roster, results, officer, revision)
+            while True:
+                begun_at = results.last_row
+                try:
+                    return check_rows(session, client, roster, results, officer, revision)
+                except Unavailable:
+                    # The hub closes every line after a while, and a long roster outlives it.
+                    if results.last_row == begun_at:
+                        raise
+                    session.note(f"The line was cut after row {results.last_row}; going on.")
         except (Unavailable, DeadlineExceeded, ResourceExhausted, KeyboardInterrupt):
             session.note("The check was cut. The same command goes on where it was.")
             raise

@@ -63,7 +63,8 @@ def add(
             try:
                 added = _add(session, client, [person for _, person in batch], who)
             except (NsorError, KeyboardInterrupt) as error:
-                session.note(f"people[0] is row {batch[0][0]} of the file; rows before it are on the list.")
+                first, _ = batch[0]
+                session.note(f"Rows before {first} of the file are on the list; people[0] below is row {first}.")
                 session.note("The same command can be given again: who is on the list stays.")
                 if isinstance(error, NsorError):
                     error.request_id = ""  # or it would be advised to give it, which this command cannot take
