@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from nsor.common.v1.officer_pb2 import PURPOSE_VETTING, OfficerContext
 from nsor.federation.v1.federation_service_pb2 import ListNodesResponse, ReportOutboxResponse
 from nsor.federation.v1.node_pb2 import Node
 from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_CANNOT_ANSWER, OUTCOME_HIT, CheckCnicResponse
+from nsor.lookup.v1.vetting_service_pb2 import WatchAlertsRequest, WatchAlertsResponse
+from nsor.lookup.v1.watch_list_pb2 import Alert
 from nsor.monitoring.v1.monitoring_service_pb2 import ListNoticesResponse, RecordNoticeResponse
 from nsor.monitoring.v1.notice_pb2 import Notice
 from nsor.registry.v1.offender_pb2 import Offender
@@ -27,8 +30,9 @@ from nsor.registry.v1.registry_service_pb2 import (
     ListOffendersResponse,
     UpdateOffenderResponse,
 )
-from nsor_client import Client, DeadlineExceeded, Unavailable
+from nsor_client import Client, DeadlineExceeded, PermissionDenied, Unavailable
 from nsor_client.channel import SERVICES, Endpoint, may_be_retried, service_config
+from tests.support.rosters import answer_all
 from tests.support.sdk_hub import (
     CertificateAuthority,
     ScriptedHub,
@@ -240,13 +244,29 @@ async def test_the_examples_of_the_readme_run(
     sdk_hub.answer("CreateOffender", CreateOffenderResponse())
     sdk_hub.answer("ReportOutbox", ReportOutboxResponse())
     sdk_hub.on["GetSnapshot"] = lambda *_: iter(snapshot_of(1))
-    known = {"request": CreateOffenderRequest(offender=Offender(district="Lahore"))}
+    sdk_hub.on["CheckCnics"] = answer_all
+
+    def alert_once(request: WatchAlertsRequest, context: grpc.ServicerContext) -> Iterator[WatchAlertsResponse]:
+        if request.after:
+            refuse(context, grpc.StatusCode.PERMISSION_DENIED, "suspended", "ERROR_REASON_NODE_NOT_ACTIVE")
+        yield WatchAlertsResponse(alerts=[Alert(name="alerts/1")])
+
+    sdk_hub.on["WatchAlerts"] = alert_once
+    dealt_with: list[Alert] = []
+    known: dict[str, Any] = {
+        "request": CreateOffenderRequest(offender=Offender(district="Lahore")),
+        "deal_with": dealt_with.append,
+    }
     for example in examples:
-        code = example.replace("127.0.0.1:7443", sdk_hub.target).replace("nodes/punjab-police", str(tmp_path))
-        if (running := eval(compile(code, "README.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), known)) is not None:
-            await running
-    first, second, third = capsys.readouterr().out.splitlines()
-    assert first.startswith("True 1970")
+        code = re.sub(r"nodes/[a-z-]+", str(tmp_path), example.replace("127.0.0.1:7443", sdk_hub.target))
+        with suppress(PermissionDenied):  # of the watch, which would never end
+            if (running := eval(compile(code, "README.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), known)) is not None:
+                await running
+    first, *roster, second, third = capsys.readouterr().out.splitlines()
+    assert first.startswith("hit: ")
+    assert [line.split()[0] for line in roster] == ["35202-0000000-1", "35202-0000000-3"]
     assert second == "1 0 None"
     assert third.startswith(f"{OUTCOME_CANNOT_ANSWER} "), "a copy of 1970"
+    assert [alert.name for alert in dealt_with] == ["alerts/1"]
+    assert (tmp_path / "last-alert").read_text() == "alerts/1"
     assert sdk_hub.requests["UpdateOffender"][0].offender.district == "Multan"
