@@ -99,7 +99,7 @@ class Recorder:
                 return
             # Once also without need, while everybody writes.
             anew = stream.refused or number == 2
-            after = await self._snapshot(name, client) if anew else self._resumption(stream, chance)
+            after = await self.snapshot(name, client) if anew else self._resumption(stream, chance)
 
     async def read_all(self, client: AsyncClient) -> None:
         """Reads the feed from its beginning until everything has been seen: what others see is compared with it."""
@@ -181,7 +181,7 @@ class Recorder:
                 raise
         return False
 
-    async def _snapshot(self, name: str, client: AsyncClient) -> str:
+    async def snapshot(self, name: str, client: AsyncClient) -> str:
         """Takes a snapshot, and gives the token to go on after."""
 
         async def take() -> Snapshot:
