@@ -202,7 +202,8 @@ def _word(raw: str) -> Word:
 def _latin(raw: str) -> str:
     if raw in _SAME:
         return _SAME[raw]
-    return _rewritten(raw, _LATIN_RULES)
+    spelling = _rewritten(raw, _LATIN_RULES)
+    return _SAME.get(spelling, spelling)
 
 
 def _latin_sound(spelling: str) -> str:
