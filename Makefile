@@ -32,7 +32,7 @@ slow: .venv/installed ## The guides' commands, the wheel alone, restarts, and a 
 
 fault: .venv/installed ## The long tests that kill, pause, cut and restore, and a million texts for the CNIC parser
 	$(BIN)/pytest -m fault --long --timeout 3600
-	$(BIN)/pytest -n 2 tests/unit/test_cnic.py --long --timeout 3600
+	$(BIN)/pytest tests/unit/test_cnic.py --long --timeout 3600
 
 fault-quick: .venv/installed ## The same in short
 	$(BIN)/pytest -m fault --timeout 600

@@ -16,7 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    settings.register_profile("long", max_examples=20_000, deadline=None)
+    settings.register_profile("long", max_examples=2_000, deadline=None)
     if config.getoption("--long"):
         settings.load_profile("long")
 
