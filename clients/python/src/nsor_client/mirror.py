@@ -25,7 +25,7 @@ from nsor.federation.v1.federation_service_pb2 import Change, GetSnapshotRespons
 from nsor.lookup.v1.lookup_service_pb2 import CannotAnswerReason, CheckCnicResponse, DisclosedPerson, Outcome
 from nsor.monitoring.v1.notice_pb2 import Notice
 from nsor.registry.v1.offender_pb2 import Offender, OffenderStatus
-from nsor_client import sqlite_file
+from nsor_client import lock_file, sqlite_file
 from nsor_client._sync.client import Client
 from nsor_client.cnic import Cnic
 from nsor_client.credentials import write_private
@@ -430,7 +430,7 @@ class Mirror:
         The right is a lock that ends with the process, on a file beside the mirror.
         """
         lock = self._path.with_name(self._path.name + ".writing")
-        with _typed_errors(), sqlite_file.alone(lock), closing(sqlite_file.connect(self._path)) as db:
+        with _typed_errors(), lock_file.alone(lock), closing(sqlite_file.connect(self._path)) as db:
             state = self._state(db)
             if state and state.node != client.node:
                 raise MirrorError(f"the mirror is that of the node {state.node!r}: another one sees other records")
@@ -574,7 +574,7 @@ def _transaction(db: sqlite3.Connection) -> Generator[None]:
 def _typed_errors() -> Generator[None]:
     try:
         yield
-    except sqlite_file.FileBusy as error:
+    except lock_file.FileBusy as error:
         raise MirrorError("another process is at work on this mirror") from error
     except sqlite3.Error as error:
         raise MirrorError(f"the mirror cannot be used: {error}") from error

@@ -25,7 +25,7 @@ from nsor.registry.v1.registry_service_pb2 import (
     UpdateOffenderRequest,
     UpdateOffenderResponse,
 )
-from nsor_client import sqlite_file
+from nsor_client import lock_file, sqlite_file
 from nsor_client._sync.client import Client
 from nsor_client.channel import MAX_REQUEST_BYTES
 from nsor_client.errors import NsorError
@@ -311,7 +311,7 @@ class Outbox:
     @contextmanager
     def _alone(self) -> Generator[None]:
         """Holds the right to send: a lock that ends with the process, on a file beside the outbox."""
-        with _typed_errors(), sqlite_file.alone(self._path.with_name(self._path.name + ".sending")):
+        with _typed_errors(), lock_file.alone(self._path.with_name(self._path.name + ".sending")):
             yield
 
 
@@ -334,7 +334,7 @@ def _why(error: NsorError) -> str:
 def _typed_errors() -> Generator[None]:
     try:
         yield
-    except sqlite_file.FileBusy as error:
+    except lock_file.FileBusy as error:
         raise OutboxError("another process is sending from this outbox") from error
     except sqlite3.Error as error:
         raise OutboxError(f"the outbox cannot be used: {error}") from error

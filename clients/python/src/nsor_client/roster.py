@@ -14,6 +14,7 @@ from nsor.lookup.v1.lookup_service_pb2 import (
     CheckCnicsRequest,
     CheckCnicsResponse,
 )
+from nsor_client import csv_line
 from nsor_client.channel import MAX_REQUEST_BYTES
 
 MAX_NUMBERS = 1000
@@ -60,10 +61,7 @@ def answers(response: CheckCnicsResponse) -> Iterator[CheckCnicResponse]:
 
 
 def csv_rows(source: Iterable[str], file: Path) -> Iterator[list[str]]:
-    """The cells of the header of a CSV file and of each row after it, a line each; none for an empty line.
-
-    Each line is read by itself: a quote that is never closed would make one cell of all that follows, and the people in
-    it would be asked about no more.
+    """The cells of the header of a CSV file and of each row after it, see `nsor_client.csv_line`.
 
     Args:
         source: its lines.
@@ -75,12 +73,11 @@ def csv_rows(source: Iterable[str], file: Path) -> Iterator[list[str]]:
     """
     for number, line in enumerate(source):
         try:
-            [cells] = csv.reader([line], strict=True)
+            yield csv_line.cells(line)
         except csv.Error as error:
             where = f"row {number}" if number else "the header"
             problem = "its quotes are broken, it goes on in the next line, or a cell is too long"
             raise RosterFileError(f"{where} of {file} cannot be read: {problem}") from error
-        yield cells
 
 
 class Roster:

@@ -29,6 +29,7 @@ from nsor.registry.v1.registry_service_pb2 import (
     ImportOffendersResponse,
     RowError,
 )
+from nsor_client import csv_line
 from nsor_client.channel import MAX_REQUEST_BYTES
 from nsor_client.protojson import from_json
 
@@ -194,7 +195,7 @@ def _csv_rows(lines: Iterator[str]) -> Iterator[ImportOffendersRequest | RowErro
     columns = _header(next(lines, ""))
     for line in lines:
         try:
-            cells = _cells(line)
+            cells = csv_line.cells(line)
         except csv.Error:
             problem = "quotes are open or in the wrong place, or a cell goes on in the next line"
             yield _refusal(("offender", "MALFORMED_ROW", problem))
@@ -202,15 +203,9 @@ def _csv_rows(lines: Iterator[str]) -> Iterator[ImportOffendersRequest | RowErro
             yield _row(columns, cells) if cells else None
 
 
-def _cells(line: str) -> list[str]:
-    # Each line by itself: a quote that is never closed would make one cell of all records that follow.
-    [cells] = csv.reader([line], strict=True)
-    return cells
-
-
 def _header(line: str) -> list[str]:
     try:
-        columns = [cell.strip().lower() for cell in _cells(line)]
+        columns = [cell.strip().lower() for cell in csv_line.cells(line)]
     except csv.Error as error:
         raise RowFileError("the header cannot be read: its quotes are broken") from error
     # A header that is missing puts a person's data in its place: what stands there is never quoted.

@@ -1,13 +1,7 @@
-"""SQLite files of a node: for its owner's eyes only, durable, and with one process at a time at work on them."""
+"""SQLite files of a node: for its owner's eyes only, and durable."""
 
 import sqlite3
-from collections.abc import Generator
-from contextlib import closing, contextmanager
 from pathlib import Path
-
-
-class FileBusy(Exception):
-    """Another process is at work on the file."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -29,24 +23,3 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-@contextmanager
-def alone(path: Path) -> Generator[None]:
-    """Holds a lock that ends with the process.
-
-    Args:
-        path: the file that is the lock; it stays empty.
-
-    Raises:
-        FileBusy: another process holds it.
-        sqlite3.Error: the file cannot be used.
-        OSError: it cannot be created.
-    """
-    path.touch(mode=0o600)
-    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as lock:
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            raise FileBusy from error
-        yield

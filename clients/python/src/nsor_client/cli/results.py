@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from io import StringIO
 from pathlib import Path
 
-from nsor_client import sqlite_file
+from nsor_client import lock_file
 
 
 class ResultFileError(Exception):
@@ -40,11 +40,13 @@ class ResultFile:
         self._digest = digest
         with ExitStack() as opened:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-            self._file = opened.enter_context(open(descriptor, "r+", encoding="utf-8", newline="", buffering=1))  # noqa: PTH123
+            self._file = opened.enter_context(os.fdopen(descriptor, "r+", 1, encoding="utf-8", newline=""))
             try:
-                opened.enter_context(sqlite_file.alone(path.with_name(path.name + ".writing")))
-            except (sqlite_file.FileBusy, sqlite3.Error) as error:
+                opened.enter_context(lock_file.alone(path.with_name(path.name + ".writing")))
+            except lock_file.FileBusy as error:
                 raise ResultFileError(f"another process writes {path}: wait for its end") from error
+            except sqlite3.Error as error:
+                raise ResultFileError(f"{path}.writing, the lock of the file beside it, cannot be used") from error
             self._continue()
             self._open = opened.pop_all()
 

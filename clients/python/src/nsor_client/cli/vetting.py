@@ -161,7 +161,7 @@ def _people(file: Path) -> Iterator[tuple[int, NewWatchedPerson]]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as source:
             rows = csv_rows(source, file)
-            header = next(rows, list[str]())
+            header = [cell.strip().lower() for cell in next(rows, list[str]())]
             missing = {"cnic", "consent_reference"}.difference(header)
             if missing:
                 raise InputError(f"the header of {file} names no column {' and no column '.join(sorted(missing))}")
