@@ -92,7 +92,7 @@ class Lookup:
         caller: Caller,
         text: str,
         at_least: str = "",
-        patience: float | None = None,
+        patience: float = float("inf"),
         end_user: bytes = b"",
         consent: GivenConsent | None = None,
     ) -> Answer:
@@ -134,14 +134,13 @@ class Lookup:
             answers = await self._check(caller, grant, texts)
         return await self._in_force(grant, caller, Channel.BATCH, answers)
 
-    async def reach(self, at_least: str, patience: float | None) -> None:
+    async def reach(self, at_least: str, patience: float) -> None:
         """Returns when answers are at least as new as a revision; see `check` for both arguments.
 
         Raises:
             Refused: INVALID_REVISION, REVISION_EPOCH_CHANGED, REVISION_NOT_REACHED.
         """
-        seconds = self._patience if patience is None else min(patience, self._patience)
-        await reach(self._feed, at_least, seconds)
+        await reach(self._feed, at_least, min(patience, self._patience))
 
     async def _check_consented(
         self, caller: Caller, grant: Grant, text: str, end_user: bytes, consent: GivenConsent
@@ -187,7 +186,7 @@ class Lookup:
     async def _in_force(
         self, grant: Grant | None, caller: Caller, channel: Channel, answers: list[Answer]
     ) -> list[Answer]:
-        """The answers; none where the policy ended while their traces were written, which can take long."""
+        """The answers, or CANNOT_ANSWER for each where the policy ended while their traces were written."""
         if grant is None or await self._grant(caller, channel) == grant:
             return answers
         reason = CannotAnswerReason.POLICY_UNKNOWN

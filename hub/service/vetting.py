@@ -87,7 +87,7 @@ class Vetting:
         self._bookmark_seconds = bookmark_seconds
 
     async def add(
-        self, caller: Caller, request: RequestKey, people: Sequence[NewPerson], patience: float | None = None
+        self, caller: Caller, request: RequestKey, people: Sequence[NewPerson], patience: float = _PATIENCE
     ) -> Added:
         """Puts people on the caller's list, all or none. Sent again, it gives what it gave before.
 
@@ -100,8 +100,7 @@ class Vetting:
         Raises:
             Refused: WATCH_LIST_FULL, TOO_MANY_REQUESTS, REQUEST_ID_REUSED.
         """
-        seconds = _PATIENCE if patience is None else min(patience, _PATIENCE)
-        await asyncio.sleep(self._limits.take(caller, b"", len(people), seconds))
+        await asyncio.sleep(self._limits.take(caller, b"", len(people), min(patience, _PATIENCE)))
         now = self._clock()
         entries = [
             WatchedPerson(uuid7(), self._blind_index(new.cnic), new.consent_reference, new.reference, now)

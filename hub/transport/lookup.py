@@ -17,7 +17,7 @@ from hub.service.vigilance import Vigilance
 from hub.transport import convert
 from hub.transport.convert.common import page, request_key
 from hub.transport.paging import last_item, page_size, page_token
-from hub.transport.pipeline import current_caller, patience, sender_of
+from hub.transport.pipeline import current_caller, sender_of, time_left
 from nsor.lookup.v1 import lookup_service_pb2 as pb
 from nsor.lookup.v1.lookup_service_pb2_grpc import LookupServiceServicer
 
@@ -46,7 +46,7 @@ class LookupServicer(LookupServiceServicer):
         caller = current_caller()
         consent = convert.consents.given_consent(request.consent) if request.HasField("consent") else None
         answer = await self._lookup.check(
-            caller, request.cnic, request.at_least_revision, patience(context), request.end_user, consent
+            caller, request.cnic, request.at_least_revision, time_left(context), request.end_user, consent
         )
         self._counts[answer.outcome, answer.reason, caller.node.role] += 1
         return convert.lookup.answer_message(answer)
@@ -58,7 +58,7 @@ class LookupServicer(LookupServiceServicer):
         async for request in request_iterator:
             caller = sender_of(request)
             if first:
-                await self._lookup.reach(request.at_least_revision, patience(context))
+                await self._lookup.reach(request.at_least_revision, time_left(context))
                 first = False
             answers = await self._lookup.check_many(caller, request.cnics)
             counts: Counter[Outcome] = Counter()

@@ -63,10 +63,10 @@ def current_caller() -> Caller:
     return _caller.get()
 
 
-def patience(context: Any) -> float | None:
-    """Seconds until half a second before the caller gives up, so that it still hears why; None if it never does."""
+def time_left(context: Any) -> float:
+    """Seconds until half a second before the caller gives up, so that it still hears why; infinite if it never does."""
     left: float | None = context.time_remaining()
-    return None if left is None else max(0, left - 0.5)
+    return float("inf") if left is None else max(0, left - 0.5)
 
 
 def sender_of(message: Any) -> Caller:

@@ -8,7 +8,7 @@ from hub.service.vetting import Vetting
 from hub.transport import convert
 from hub.transport.convert.common import named_id, page, request_key, timestamp
 from hub.transport.paging import last_item, page_size, page_token
-from hub.transport.pipeline import current_caller, patience
+from hub.transport.pipeline import current_caller, time_left
 from nsor.lookup.v1 import vetting_service_pb2 as pb
 from nsor.lookup.v1.vetting_service_pb2_grpc import VettingServiceServicer
 
@@ -21,7 +21,7 @@ class VettingServicer(VettingServiceServicer):
 
     async def AddWatchedPeople(self, request: pb.AddWatchedPeopleRequest, context: Any) -> pb.AddWatchedPeopleResponse:
         people = convert.vetting.new_people(request)
-        added = await self._vetting.add(current_caller(), request_key(request), people, patience(context))
+        added = await self._vetting.add(current_caller(), request_key(request), people, time_left(context))
         return pb.AddWatchedPeopleResponse(
             watched_people=[f"watchedPeople/{id}" for id in added.people], added_count=added.count
         )
