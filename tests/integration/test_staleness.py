@@ -17,6 +17,7 @@ from nsor.lookup.v1.lookup_service_pb2 import (
     CheckCnicResponse,
 )
 from nsor_client import Client
+from tests.support.collector import Collector, collecting
 from tests.support.contract import node
 from tests.support.fragile_hub import workers_of
 from tests.support.hub import RunningHub
@@ -25,9 +26,21 @@ from tests.support.waiting import eventually
 
 
 @pytest.fixture
-def hub(folder: Path) -> Iterator[RunningHub]:
+def collector() -> Iterator[Collector]:
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture
+def hub(folder: Path, collector: Collector) -> Iterator[RunningHub]:
     """A hub of one worker, which takes nothing for new after 0.8 s without a sign of life."""
-    with RunningHub(folder, workers=1, environment={"NSOR_FRESHNESS_BOUND": "0.8"}) as running:
+    environment = {
+        "NSOR_FRESHNESS_BOUND": "0.8",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+        "OTEL_EXPORTER_OTLP_INSECURE": "true",
+        "OTEL_METRIC_EXPORT_INTERVAL": "200",
+    }
+    with RunningHub(folder, workers=1, environment=environment) as running:
         yield running
 
 
@@ -57,7 +70,7 @@ def serves(hub: RunningHub) -> bool:
         return health.Check(HealthCheckRequest(), timeout=10).status == HealthCheckResponse.SERVING
 
 
-def test_old_data_gives_no_answer_and_a_worker_that_begins_has_none(hub: RunningHub) -> None:
+def test_old_data_gives_no_answer_and_a_worker_that_begins_has_none(hub: RunningHub, collector: Collector) -> None:
     convict = node(hub, "punjab-police").create()
     numbers = [convict.offender.person.cnic, fresh_cnic()]
 
@@ -71,6 +84,9 @@ def test_old_data_gives_no_answer_and_a_worker_that_begins_has_none(hub: Running
                 trouble()
                 eventually(lambda: all(map(is_stale, answers(gateway))))
                 assert all(map(is_stale, answers(police))), "the same for who enforces the law"
+                told = len(collector.points("nsor.feed.age"))
+                eventually(lambda told=told: len(collector.points("nsor.feed.age")) > told + 1)
+                assert collector.points("nsor.feed.age")[-1].value > 0.8, "so that an operator is called"
                 eventually(lambda: not serves(hub))
             eventually(lambda: not any(map(is_stale, answers(gateway))))
             assert [each.outcome for each in answers(police)] == [OUTCOME_HIT, OUTCOME_NO_RECORD] * 2

@@ -21,7 +21,7 @@ from hub.dev.postgres import EmbeddedPostgres, postgres_binaries
 from nsor.common.v1.access_pb2 import ROLE_VETTING_AGENCY
 from nsor.common.v1.officer_pb2 import PURPOSE_INVESTIGATION, PURPOSE_RECORD_MAINTENANCE, OfficerContext
 from nsor.lookup.v1.consent_pb2 import PASSCODE_DELIVERY_SENT, GivenConsent
-from nsor.lookup.v1.disclosure_pb2 import CHANNEL_SINGLE, DISCLOSURE_MODE_CONSENTED
+from nsor.lookup.v1.disclosure_pb2 import CHANNEL_SINGLE, DISCLOSURE_MODE_CONSENTED, DISCLOSURE_MODE_OFF
 from nsor.lookup.v1.lookup_service_pb2 import OUTCOME_CANNOT_ANSWER, OUTCOME_HIT
 from nsor.monitoring.v1.notice_pb2 import AddressChange, NameChange, Notice
 from nsor.registry.v1.access_request_pb2 import ACCESS_SCOPE_PERSON, AccessRequest
@@ -170,6 +170,30 @@ class TestMetrics:
 
         eventually(lambda: counted("NO_RECORD"))
         eventually(lambda: counted("INVALID_CNIC"))
+
+    def test_checks_without_an_answer_are_counted_by_reason(self, hub: RunningHub, collector: Collector) -> None:
+        """An operator is called for stale data, and not for what NPB decided."""
+        expected = {"outcome": "CANNOT_ANSWER", "role": "PUBLIC_GATEWAY", "reason": "DISCLOSURE_OFF"}
+
+        def counted() -> int:
+            points = [point for point in collector.points("nsor.lookup.checks") if point.attributes == expected]
+            return max((point.value for point in points), default=0)
+
+        with hub.client("npb") as npb, hub.client("sms-7000") as gateway:
+            policy = npb.get_disclosure_policy()
+            modes = [rule.mode for rule in policy.rules]
+            for rule in policy.rules:
+                rule.mode = DISCLOSURE_MODE_OFF
+            policy = npb.update_disclosure_policy(policy, OVERSIGHT)
+            try:
+                eventually(lambda: gateway.check_cnic(fresh_cnic()).outcome == OUTCOME_CANNOT_ANSWER)
+                single = eventually(counted)
+                assert len(list(gateway.check_many([fresh_cnic() for _ in range(200)]))) == 200
+                eventually(lambda: counted() >= single + 200)
+            finally:
+                for rule, mode in zip(policy.rules, modes, strict=True):
+                    rule.mode = mode
+                npb.update_disclosure_policy(policy, OVERSIGHT)
 
     def test_the_age_of_the_data_is_known(self, hub: RunningHub, collector: Collector) -> None:
         del hub

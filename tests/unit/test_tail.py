@@ -23,14 +23,14 @@ class Register:
         self.now, self.steady = START, 1000.0
         self.as_of = START - timedelta(seconds=0.2)
         self.stalled = False
-        self.looks = 0
+        self.looked = asyncio.Event()
 
     def pass_time(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
         self.steady += seconds
 
     async def head(self) -> Head:
-        self.looks += 1
+        self.looked.set()
         return Head(EPOCH, BEGINNING, self.as_of, age=self.now - self.as_of, waiting=False)
 
     async def sequence(self) -> int:
@@ -44,9 +44,9 @@ class Register:
 
     async def looked_at(self) -> None:
         """Returns after the tail has looked anew."""
-        seen = self.looks
-        while self.looks < seen + 3:  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.01)
+        for _ in range(3):  # the first can have been under way, and one round can look twice
+            self.looked.clear()
+            await self.looked.wait()
 
 
 @asynccontextmanager
